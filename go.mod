@@ -1,0 +1,3 @@
+module github.com/jurymast/jurymast
+
+go 1.26

@@ -1,0 +1,147 @@
+package fault
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"syscall"
+	"time"
+)
+
+// RoundTripper returns a transport that applies the plan to requests sent
+// through base (nil means [http.DefaultTransport]). It is safe for concurrent use.
+func (p *Plan) RoundTripper(base http.RoundTripper) http.RoundTripper {
+	if base == nil {
+		base = http.DefaultTransport
+	}
+	return &roundTripper{plan: p, base: base}
+}
+
+type roundTripper struct {
+	plan *Plan
+	base http.RoundTripper
+}
+
+func (t *roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
+	rule := t.plan.Request(req)
+	switch rule.Kind {
+	case Refuse:
+		closeBody(req)
+		return nil, refused(req.URL.Host)
+	case Blackhole:
+		closeBody(req)
+		<-req.Context().Done()
+		return nil, req.Context().Err()
+	case Reset:
+		closeBody(req)
+		return nil, reset()
+	case Status:
+		closeBody(req)
+		return rule.response(req), nil
+	case Latency:
+		if err := sleep(req.Context(), rule.Delay); err != nil {
+			closeBody(req)
+			return nil, err
+		}
+	}
+	resp, err := t.base.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	switch rule.Kind {
+	case LoseResponse:
+		_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10))
+		_ = resp.Body.Close()
+		if err := sleep(req.Context(), rule.Delay); err != nil {
+			return nil, err
+		}
+		return nil, reset()
+	case Truncate:
+		return truncated(resp), nil
+	}
+	return resp, nil
+}
+
+// Dialer wraps a dial function, such as [net.Dialer.DialContext], so that
+// connections are refused or never complete as the plan says.
+func (p *Plan) Dialer(dial func(ctx context.Context, network, addr string) (net.Conn, error)) func(ctx context.Context, network, addr string) (net.Conn, error) {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		switch p.Connect(addr).Kind {
+		case Refuse:
+			return nil, refused(addr)
+		case Blackhole:
+			<-ctx.Done()
+			return nil, &net.OpError{Op: "dial", Net: network, Err: ctx.Err()}
+		}
+		return dial(ctx, network, addr)
+	}
+}
+
+func (r *Rule) response(req *http.Request) *http.Response {
+	status := r.status()
+	header := http.Header{}
+	for k, v := range r.Header {
+		header[k] = append([]string(nil), v...)
+	}
+	return &http.Response{
+		StatusCode: status, Status: http.StatusText(status),
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: header, ContentLength: int64(len(r.Body)),
+		Body: io.NopCloser(bytes.NewBufferString(r.Body)), Request: req,
+	}
+}
+
+func (r *Rule) status() int {
+	if r.Status == 0 {
+		return http.StatusServiceUnavailable
+	}
+	return r.Status
+}
+
+func truncated(resp *http.Response) *http.Response {
+	body, _ := io.ReadAll(resp.Body)
+	_ = resp.Body.Close()
+	resp.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body[:len(body)/2]), brokenReader{}))
+	return resp
+}
+
+type brokenReader struct{}
+
+func (brokenReader) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+
+func refused(addr string) error {
+	return &net.OpError{Op: "dial", Net: "tcp", Addr: hostAddr(addr), Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+}
+
+func reset() error {
+	return &net.OpError{Op: "read", Net: "tcp", Err: os.NewSyscallError("read", syscall.ECONNRESET)}
+}
+
+// hostAddr is a host and port as a net.Addr.
+type hostAddr string
+
+func (hostAddr) Network() string  { return "tcp" }
+func (a hostAddr) String() string { return string(a) }
+
+func closeBody(req *http.Request) {
+	if req.Body != nil {
+		_ = req.Body.Close()
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
