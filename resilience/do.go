@@ -1,0 +1,260 @@
+package resilience
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+)
+
+// Do calls fn under the policy and returns its value, or an [*Error].
+//
+// fn may run several times, one after another, and gets a context that ends
+// with its attempt. It must not keep the context. Its error is classified by
+// [Of]; a vendor's error may implement [Classified]. A failed call counts as
+// [MaybeSent] unless fn's error, or a [Wire] that all of fn's requests went
+// through, proves otherwise. Do starts no goroutine.
+func Do[T any](ctx context.Context, p *Policy, call Call, fn func(context.Context) (T, error)) (T, error) {
+	r := run{policy: p, call: call, start: time.Now()}
+	defer r.end()
+	for r.begin(ctx) {
+		if t, ok := r.admit(ctx); ok {
+			if v, ok := attempt(ctx, &r, t, fn); ok {
+				return v, nil
+			}
+		}
+		if !r.pause(ctx) {
+			break
+		}
+	}
+	var zero T
+	return zero, r.failed(ctx)
+}
+
+// attempt runs fn once. The ticket is settled and the place given back also
+// when fn panics or ends its goroutine.
+func attempt[T any](ctx context.Context, r *run, t ticket, fn func(context.Context) (T, error)) (v T, ok bool) {
+	a, actx, cancel := r.open(ctx)
+	settled := false
+	defer func() {
+		cancel()
+		if !settled {
+			r.policy.breaker.settle(t, errFailed)
+			endSpan(a.span, Failure{}, true)
+		}
+	}()
+	v, err := fn(actx)
+	settled = true
+	return v, r.settle(ctx, actx, a, t, err)
+}
+
+// run is one call on its way through the policy.
+type run struct {
+	policy   *Policy
+	call     Call
+	start    time.Time
+	deadline time.Time // of the whole call; zero: none
+	placed   bool      // holds a place under the limit
+	delay    time.Duration
+	delays   backoff.BackOff
+	attempts []Attempt
+	stopped  string
+	tries    int
+}
+
+// begin sets the deadline and takes a place under the limit, once.
+func (r *run) begin(ctx context.Context) bool {
+	if r.placed {
+		return true
+	}
+	p := r.policy
+	if p.cfg.Total > 0 {
+		r.deadline = r.start.Add(p.cfg.Total)
+		if r.call.Timeout != 0 && (r.call.Timeout < 0 || r.call.Timeout > p.cfg.Total) {
+			r.deadline = time.Time{} // a call with a longer bound of its own
+		}
+	}
+	if d, ok := ctx.Deadline(); ok && (r.deadline.IsZero() || d.Before(r.deadline)) {
+		r.deadline = d
+	}
+	if ctx.Err() != nil {
+		r.refuse(ctx, context.Cause(ctx))
+		return false
+	}
+	if err := p.limit.acquire(ctx, r.deadline); err != nil {
+		r.refuse(ctx, err)
+		return false
+	}
+	r.placed = true
+	p.budget.deposit()
+	return true
+}
+
+// end gives the place back.
+func (r *run) end() {
+	if r.placed {
+		r.policy.limit.release()
+	}
+}
+
+// admit passes quota and breaker.
+func (r *run) admit(ctx context.Context) (ticket, bool) {
+	p := r.policy
+	now := time.Now()
+	// Asked first, so that a refused call does not spend the quota.
+	if wait, no := p.breaker.refused(now); no && !p.cfg.Breaker.Disabled {
+		r.refuseOpen(now, wait)
+		return ticket{}, false
+	}
+	if p.cfg.Quota != nil {
+		if err := p.cfg.Quota.take(ctx, r.deadline, r.call.Reserve); err != nil {
+			r.refuse(ctx, err)
+			return ticket{}, false
+		}
+		now = time.Now()
+	}
+	t, wait, ok := p.breaker.allow(now)
+	if !ok {
+		r.refuseOpen(now, wait)
+	}
+	return t, ok
+}
+
+func (r *run) refuseOpen(now time.Time, wait time.Duration) {
+	r.attempts = append(r.attempts, Attempt{
+		Start: now, Delay: r.delay, Err: ErrOpen,
+		Failure: Failure{Class: Open, Sent: NotSent, RetryAfter: wait},
+	})
+}
+
+// refuse notes an attempt that was not made.
+func (r *run) refuse(ctx context.Context, err error) {
+	f := Of(err)
+	f.Sent = NotSent
+	switch {
+	case callerLeft(ctx):
+		f.Class, err = Canceled, callersError(ctx, err)
+	case errors.Is(err, ErrSaturated):
+		f.Class = Saturated
+	}
+	r.attempts = append(r.attempts, Attempt{Start: time.Now(), Delay: r.delay, Failure: f, Err: err})
+}
+
+// open prepares the context of one attempt: its evidence, its span and its
+// deadline, in one context with one timer.
+func (r *run) open(ctx context.Context) (*evidence, context.Context, context.CancelFunc) {
+	r.tries++
+	ctx, span := r.policy.startSpan(ctx, &r.call, r.tries-1)
+	a := &evidence{Context: ctx, span: span, start: time.Now()}
+	timeout := r.policy.cfg.Attempt
+	if r.call.Timeout != 0 {
+		timeout = r.call.Timeout
+	}
+	deadline, cause := r.deadline, errTotal
+	if timeout > 0 {
+		if end := a.start.Add(timeout); deadline.IsZero() || end.Before(deadline) {
+			deadline, cause = end, errAttemptTimeout
+		}
+	}
+	if deadline.IsZero() {
+		actx, cancel := context.WithCancel(a)
+		return a, actx, cancel
+	}
+	actx, cancel := context.WithDeadlineCause(a, deadline, cause)
+	return a, actx, cancel
+}
+
+// settle tells the breaker and the span how the attempt ended and reports
+// whether it succeeded.
+func (r *run) settle(ctx, actx context.Context, a *evidence, t ticket, err error) bool {
+	p := r.policy
+	took := time.Since(a.start)
+	slow := p.cfg.Breaker.SlowCall > 0 && took >= p.cfg.Breaker.SlowCall && r.call.Timeout == 0
+	if err == nil {
+		outcome := error(nil)
+		if slow {
+			outcome = errFailed
+		}
+		p.breaker.settle(t, outcome)
+		endSpan(a.span, Failure{}, false)
+		p.metrics.done(ctx, r.call.Name, 0, true, time.Since(r.start), r.tries)
+		return true
+	}
+	f := Of(err)
+	if f.Sent == MaybeSent && a.notSent() {
+		f.Sent = NotSent
+	}
+	answered := f.Status != 0
+	switch {
+	case callerLeft(ctx) && !answered:
+		f.Class, err = Canceled, callersError(ctx, err)
+	case actx.Err() != nil && !answered:
+		f.Class = Timeout
+		err = masked{fmt.Errorf("%w: %w", context.Cause(actx), err)}
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		err = masked{err}
+	}
+	outcome := error(nil) // an answer, even an unwelcome one, is a sign of life
+	switch {
+	case f.Class.rule().trips:
+		outcome = errFailed
+	case f.Class == Canceled && slow:
+		outcome = errFailed // the caller left because nothing came for so long
+	case f.Class == Canceled || f.Class == Throttled || f.Class == Credential || f.Sent == NotSent:
+		outcome = errNeutral
+	}
+	p.breaker.settle(t, outcome)
+	endSpan(a.span, f, true)
+	r.attempts = append(r.attempts, Attempt{Start: a.start, Delay: r.delay, Took: took, Failure: f, Err: err})
+	return false
+}
+
+// pause decides whether there is a further attempt, and waits for it.
+func (r *run) pause(ctx context.Context) bool {
+	last := r.attempts[len(r.attempts)-1]
+	delay, stopped := r.next(ctx, last.Failure)
+	if stopped != "" {
+		r.stopped = stopped
+		return false
+	}
+	if err := sleep(ctx, delay); err != nil {
+		r.stopped = "the caller left"
+		r.refuse(ctx, err)
+		return false
+	}
+	r.delay = delay
+	return true
+}
+
+// failed makes the error of the call.
+func (r *run) failed(ctx context.Context) error {
+	last := &r.attempts[len(r.attempts)-1]
+	e := &Error{
+		Policy: r.policy.name, Call: r.call.Name, Kind: r.call.Kind,
+		Class: last.Class, Sent: last.Sent, Attempts: r.attempts, Stopped: r.stopped, err: last.Err,
+	}
+	for i := range r.attempts {
+		e.Sent = min(e.Sent, r.attempts[i].Sent)
+	}
+	if e.Stopped == "" {
+		e.Stopped = "nothing was tried"
+	}
+	r.policy.metrics.done(ctx, r.call.Name, e.Class, false, time.Since(r.start), r.tries)
+	return e
+}
+
+// callerLeft reports that the caller's own context ended, and not one by which
+// somebody shared out the time of several providers.
+func callerLeft(ctx context.Context) bool {
+	return ctx.Err() != nil && !errors.Is(context.Cause(ctx), ErrShare)
+}
+
+// callersError makes sure that err matches the caller's own context error.
+func callersError(ctx context.Context, err error) error {
+	if errors.Is(err, ctx.Err()) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ctx.Err(), err)
+}

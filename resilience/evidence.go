@@ -1,0 +1,56 @@
+package resilience
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+)
+
+// evidence is what the transport saw of one attempt. It rides in the attempt's
+// context, and is a context so that carrying it costs no further allocation.
+type evidence struct {
+	context.Context
+	span  trace.Span
+	start time.Time
+
+	mu       sync.Mutex
+	requests int // that went through a Wire
+	sent     int // of these, not proven unsent
+}
+
+type evidenceKey struct{}
+
+func (e *evidence) Value(key any) any {
+	if key == (evidenceKey{}) {
+		return e
+	}
+	return e.Context.Value(key)
+}
+
+// evidenceOf returns the attempt that ctx belongs to, or nil.
+func evidenceOf(ctx context.Context) *evidence {
+	e, _ := ctx.Value(evidenceKey{}).(*evidence)
+	return e
+}
+
+func (e *evidence) note(sent bool) {
+	if e == nil {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.requests++
+	if sent {
+		e.sent++
+	}
+}
+
+// notSent reports the proof that nothing left: requests were watched, and none
+// got out.
+func (e *evidence) notSent() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.requests > 0 && e.sent == 0
+}

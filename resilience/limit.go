@@ -1,0 +1,48 @@
+package resilience
+
+import (
+	"context"
+	"time"
+)
+
+// limit bounds the calls under way. nil means no bound.
+type limit chan struct{}
+
+func newLimit(n int) limit {
+	if n < 0 {
+		return nil
+	}
+	return make(limit, n)
+}
+
+// acquire waits for a place until the deadline or the caller's end.
+func (l limit) acquire(ctx context.Context, deadline time.Time) error {
+	if l == nil {
+		return nil
+	}
+	select {
+	case l <- struct{}{}:
+		return nil
+	default:
+	}
+	var expired <-chan time.Time
+	if !deadline.IsZero() {
+		t := time.NewTimer(time.Until(deadline))
+		defer t.Stop()
+		expired = t.C
+	}
+	select {
+	case l <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-expired:
+		return ErrSaturated
+	}
+}
+
+func (l limit) release() {
+	if l != nil {
+		<-l
+	}
+}

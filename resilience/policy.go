@@ -1,0 +1,151 @@
+package resilience
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// Config sets up a [Policy]. The zero value is a production default.
+type Config struct {
+	// Attempt bounds one attempt. Default 10 s; negative means unbounded.
+	Attempt time.Duration
+	// Total bounds the whole call: waiting in the queue, all attempts and the
+	// delays between them. Default 30 s; negative means only the caller's context.
+	Total time.Duration
+	// Concurrency bounds the calls under way; further ones wait inside their
+	// deadline. Default 256; negative means unbounded.
+	Concurrency int
+	Retry       Retry
+	Breaker     Breaker
+	// Quota, if not nil, is asked before every attempt. Policies that spend the
+	// same vendor quota share one.
+	Quota *Quota
+	// OnStateChange, if not nil, hears every change of the breaker, in order and
+	// outside its lock. It must not block for long: calls wait for it.
+	OnStateChange func(StateChange)
+
+	TracerProvider trace.TracerProvider // default: the global one
+	MeterProvider  metric.MeterProvider // default: the global one
+	Logger         *slog.Logger         // default: discards
+}
+
+// Policy guards one dependency. It is safe for concurrent use, holds no
+// goroutine and no timer, and needs no closing.
+type Policy struct {
+	name    string
+	cfg     Config
+	limit   limit
+	budget  budget
+	breaker *breaker
+	metrics *instruments
+	tracer  trace.Tracer
+}
+
+// New returns a policy for the dependency called name, which appears in errors
+// and metrics. An inconsistent Config is refused with an error that names the
+// fields.
+func New(name string, cfg Config) (*Policy, error) {
+	if name == "" {
+		return nil, errors.New("resilience: the policy needs a name")
+	}
+	cfg.setDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, fmt.Errorf("resilience: policy %s: %w", name, err)
+	}
+	p := &Policy{name: name, cfg: cfg, limit: newLimit(cfg.Concurrency)}
+	p.budget.init(cfg.Retry.Budget)
+	var err error
+	if p.metrics, err = newInstruments(name, cfg.MeterProvider); err != nil {
+		return nil, fmt.Errorf("resilience: policy %s: MeterProvider: %w", name, err)
+	}
+	p.tracer = newTracer(cfg.TracerProvider)
+	p.breaker = newBreaker(cfg.Breaker, p.stateChanged)
+	return p, nil
+}
+
+// Name returns the name of the dependency.
+func (p *Policy) Name() string { return p.name }
+
+// State returns the breaker's state.
+func (p *Policy) State() State { return p.breaker.state() }
+
+func (p *Policy) stateChanged(c StateChange) {
+	c.Policy = p.name
+	p.cfg.Logger.Warn("breaker "+c.To.String(), "jurymast.policy", p.name,
+		"jurymast.breaker.state", c.To.String(), "from", c.From.String(), "reason", c.Reason)
+	if p.cfg.OnStateChange != nil {
+		p.cfg.OnStateChange(c)
+	}
+}
+
+// setDefaults is the only place where defaults are set.
+func (c *Config) setDefaults() {
+	def(&c.Attempt, 10*time.Second)
+	def(&c.Total, 30*time.Second)
+	def(&c.Concurrency, 256)
+	def(&c.Retry.Attempts, 3)
+	def(&c.Retry.Base, 250*time.Millisecond)
+	def(&c.Retry.Max, 5*time.Second)
+	def(&c.Retry.Budget, 0.2)
+	def(&c.Breaker.Window, 10*time.Second)
+	def(&c.Breaker.MinCalls, 20)
+	def(&c.Breaker.FailureRate, 0.5)
+	def(&c.Breaker.LastFailed, 10)
+	def(&c.Breaker.SlowCall, 30*time.Second)
+	def(&c.Breaker.OpenFor, 5*time.Second)
+	def(&c.Breaker.MaxOpenFor, time.Minute)
+	def(&c.Breaker.Probes, 2)
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+}
+
+func def[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+func (c *Config) validate() error {
+	var errs []error
+	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if c.Total > 0 && c.Attempt > c.Total {
+		wrong("Attempt (%v) must not exceed Total (%v)", c.Attempt, c.Total)
+	}
+	if c.Retry.Attempts < 1 {
+		wrong("Retry.Attempts is %d: use 1 for no retries", c.Retry.Attempts)
+	}
+	if c.Retry.Base < 0 || c.Retry.Max < c.Retry.Base {
+		wrong("Retry.Max (%v) must be at least Retry.Base (%v), and both positive", c.Retry.Max, c.Retry.Base)
+	}
+	if c.Total > 0 && c.Retry.worst() > c.Total {
+		wrong("the delays of Retry (Attempts %d, Base %v, Max %v) may add up to %v, more than Total (%v)",
+			c.Retry.Attempts, c.Retry.Base, c.Retry.Max, c.Retry.worst(), c.Total)
+	}
+	if c.Retry.Budget > 1 {
+		wrong("Retry.Budget is %v: it is a share of the calls, at most 1", c.Retry.Budget)
+	}
+	b := c.Breaker
+	if b.FailureRate < 0 || b.FailureRate > 1 {
+		wrong("Breaker.FailureRate is %v: it is a share, above 0 and at most 1", b.FailureRate)
+	}
+	if b.MinCalls < 1 || b.Probes < 1 {
+		wrong("Breaker.MinCalls (%d) and Breaker.Probes (%d) must be at least 1", b.MinCalls, b.Probes)
+	}
+	if b.LastFailed > lastCalls {
+		wrong("Breaker.LastFailed is %d: it counts among the last %d calls", b.LastFailed, lastCalls)
+	}
+	if b.OpenFor < 0 || b.MaxOpenFor < b.OpenFor {
+		wrong("Breaker.MaxOpenFor (%v) must be at least Breaker.OpenFor (%v), and both positive", b.MaxOpenFor, b.OpenFor)
+	}
+	if b.Window < time.Second {
+		wrong("Breaker.Window (%v) must be at least 1s", b.Window)
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,108 @@
+package resilience
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// Window is a vendor's quota: at most Calls in any period of Per.
+type Window struct {
+	Calls int
+	Per   time.Duration
+}
+
+// Quota keeps the calls that share it within every one of its windows, by
+// spreading them: a fifth of a window may go out at once, the rest evenly, so
+// that no period of Per sees more than Calls. It is safe for concurrent use.
+type Quota struct {
+	buckets []bucket
+}
+
+type bucket struct {
+	limiter *rate.Limiter
+	reserve float64 // tokens that only urgent calls may take
+}
+
+// reserved is the share of a burst that is kept for calls with Call.Reserve.
+const reserved = 0.25
+
+// NewQuota returns a quota with all the given windows, for instance 100 calls a
+// minute and 1,500 an hour.
+func NewQuota(windows ...Window) (*Quota, error) {
+	if len(windows) == 0 {
+		return nil, errors.New("resilience: a quota needs at least one window")
+	}
+	q := &Quota{}
+	for i, w := range windows {
+		if w.Calls < 1 || w.Per <= 0 {
+			return nil, fmt.Errorf("resilience: quota window %d: Calls (%d) and Per (%v) must be positive", i, w.Calls, w.Per)
+		}
+		burst := max(1, w.Calls/5)
+		every := rate.Limit(float64(max(1, w.Calls-burst)) / w.Per.Seconds())
+		q.buckets = append(q.buckets, bucket{rate.NewLimiter(every, burst), float64(burst) * reserved})
+	}
+	return q, nil
+}
+
+// take waits for room until the deadline. On failure it gives back what it took.
+func (q *Quota) take(ctx context.Context, deadline time.Time, urgent bool) error {
+	if q == nil {
+		return nil
+	}
+	now := time.Now()
+	var wait time.Duration
+	taken := make([]*rate.Reservation, 0, 2)
+	for _, b := range q.buckets {
+		r := b.limiter.ReserveN(now, 1)
+		taken = append(taken, r)
+		wait = max(wait, r.DelayFrom(now))
+		if left := b.limiter.TokensAt(now); !urgent && left < b.reserve {
+			wait = max(wait, time.Duration((b.reserve-left)/float64(b.limiter.Limit())*float64(time.Second)))
+		}
+	}
+	giveBack := func() {
+		for _, r := range taken {
+			r.CancelAt(time.Now())
+		}
+	}
+	if !deadline.IsZero() && now.Add(wait).After(deadline) {
+		giveBack()
+		return &quotaError{wait: wait}
+	}
+	if err := sleep(ctx, wait); err != nil {
+		giveBack()
+		return err
+	}
+	return nil
+}
+
+// quotaError is ErrQuota with the time after which there would be room.
+type quotaError struct{ wait time.Duration }
+
+func (e *quotaError) Error() string {
+	return fmt.Sprintf("%v: the next place is %v away", ErrQuota, e.wait.Round(time.Millisecond))
+}
+func (e *quotaError) Unwrap() error { return ErrQuota }
+
+func (e *quotaError) Failure() Failure {
+	return Failure{Class: Saturated, Sent: NotSent, RetryAfter: e.wait}
+}
+
+// sleep waits for d or for the end of ctx, whose cause it returns.
+func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

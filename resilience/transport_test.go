@@ -1,0 +1,188 @@
+package resilience
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httptrace"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// fireTrace fires the hooks that a transport would.
+func fireTrace(req *http.Request, gotConn, wrote bool) {
+	t := httptrace.ContextClientTrace(req.Context())
+	t.GetConn("api.example.test:443")
+	if gotConn {
+		t.GotConn(httptrace.GotConnInfo{})
+	}
+	if wrote {
+		t.WroteHeaders()
+	}
+}
+
+// failsafe-go dials a new connection for every retried response, because it
+// neither drains nor closes it: 50 calls, 101 connections.
+func TestRetriedBodiesAreDrainedAndClosed(t *testing.T) {
+	var n, dialled atomic.Int32
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if n.Add(1)%2 == 1 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			_, _ = w.Write(bytes.Repeat([]byte("x"), 10<<10))
+		}
+	}))
+	srv.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		if s == http.StateNew {
+			dialled.Add(1)
+		}
+	}
+	srv.Start()
+	defer srv.Close()
+	base := &http.Transport{}
+	defer base.CloseIdleConnections()
+	p := policy(t, Config{Retry: Retry{Attempts: 2, Base: 1, Max: 1, Budget: -1}, Breaker: Breaker{Disabled: true}})
+	client := &http.Client{Transport: &Transport{Policy: p, Wire: Wire{Base: base}}}
+	for range 50 {
+		resp, err := client.Get(srv.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, resp.Body)
+		_ = resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			t.Fatalf("status %d", resp.StatusCode)
+		}
+	}
+	if d := dialled.Load(); d > 2 {
+		t.Errorf("50 calls with a retry each dialled %d connections", d)
+	}
+}
+
+// failsafe-go #73, #123: bodies not sent again on retry, and the response cut
+// because the attempt's context ends before the caller reads.
+func TestBodyIsRewoundAndReadAfterTheAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := 0
+		big := strings.Repeat("0123456789abcdef", 32<<10) // 512 KiB
+		s := cloud(t, func(w http.ResponseWriter, r *http.Request) {
+			body, _ := io.ReadAll(r.Body)
+			if n++; n == 1 {
+				w.WriteHeader(http.StatusBadGateway)
+				return
+			}
+			if string(body) != "payload" {
+				t.Errorf("the second attempt sent %q", body)
+			}
+			_, _ = io.WriteString(w, big[:1000])
+			_ = http.NewResponseController(w).Flush()
+			time.Sleep(20 * time.Second) // longer than the attempt timeout
+			_, _ = io.WriteString(w, big[1000:])
+		})
+		client := &http.Client{Transport: &Transport{
+			Policy: policy(t, Config{Attempt: 5 * time.Second}), Wire: Wire{Base: s.Client().Transport},
+		}}
+		req, _ := http.NewRequestWithContext(t.Context(), http.MethodPut, s.URL(), strings.NewReader("payload"))
+		resp, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		if err != nil || string(body) != big {
+			t.Errorf("read %d bytes, %v", len(body), err)
+		}
+		_ = resp.Body.Close()
+		s.Close()
+	})
+}
+
+func TestTransportReturnsTheLastAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := 0
+		s := cloud(t, func(w http.ResponseWriter, _ *http.Request) {
+			n++
+			w.WriteHeader(http.StatusServiceUnavailable)
+			_, _ = io.WriteString(w, "sorry")
+		})
+		client := &http.Client{Transport: &Transport{Policy: policy(t, Config{}), Wire: Wire{Base: s.Client().Transport}}}
+		resp, err := client.Get(s.URL())
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if resp.StatusCode != 503 || string(body) != "sorry" || n != 3 {
+			t.Errorf("status %d, body %q, %d attempts", resp.StatusCode, body, n)
+		}
+		s.Close()
+	})
+}
+
+// dotnet/extensions #5248: the standard handler retried POST and made duplicates.
+func TestPostIsNotRepeated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := 0
+		s := cloud(t, func(w http.ResponseWriter, _ *http.Request) { n++; w.WriteHeader(http.StatusServiceUnavailable) })
+		client := &http.Client{Transport: &Transport{Policy: policy(t, Config{}), Wire: Wire{Base: s.Client().Transport}}}
+		resp, err := client.Post(s.URL(), "text/plain", strings.NewReader("x"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if n != 1 {
+			t.Errorf("a POST was sent %d times", n)
+		}
+		s.Close()
+	})
+}
+
+func TestTransportKeepsTheAttemptTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := cloud(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+		client := &http.Client{Transport: &Transport{
+			Policy: policy(t, Config{Attempt: time.Second, Retry: Retry{Attempts: 1}}), Wire: Wire{Base: s.Client().Transport},
+		}}
+		_, err := client.Get(s.URL())
+		if e := asError(t, err); e.Class != Timeout || errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+		s.Close()
+	})
+}
+
+func TestTransportWithoutPolicy(t *testing.T) {
+	if _, err := (&http.Client{Transport: &Transport{}}).Get("http://127.0.0.1"); err == nil || !strings.Contains(err.Error(), "Transport.Policy") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestRetryAfterHeader(t *testing.T) {
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	for value, want := range map[string]time.Duration{
+		"": 0, "3": 3 * time.Second, "1.5": 1500 * time.Millisecond, "0": 0, "-4": 0, "soon": 0, "NaN": 0,
+		"Mon, 23 Nov 2026 12:00:07 GMT": 7 * time.Second,
+		"Mon, 23 Nov 2026 11:00:00 GMT": 0,
+		"1743638440":                    MaxRetryAfter, // go-retryablehttp slept 484289h20m8s
+	} {
+		if got := RetryAfter(http.Header{"Retry-After": {value}}, now); got != want {
+			t.Errorf("%q: %v, want %v", value, got, want)
+		}
+	}
+}
+
+func FuzzRetryAfter(f *testing.F) {
+	for _, s := range []string{"3", "1e309", "-0", "Mon, 23 Nov 2026 12:00:07 GMT", "0x1p10"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, value string) {
+		if d := RetryAfter(http.Header{"Retry-After": {value}}, time.Now()); d < 0 || d > MaxRetryAfter {
+			t.Errorf("%q gave %v", value, d)
+		}
+	})
+}

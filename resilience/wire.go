@@ -1,0 +1,127 @@
+package resilience
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"sync/atomic"
+
+	"go.opentelemetry.io/otel/attribute"
+)
+
+// Wire is the last http.RoundTripper before the network. It proves to the
+// policy whether a request left, keeps requests (and with them tokens) away
+// from foreign hosts, bounds the size of answers, and puts the HTTP attributes
+// on the attempt's span. It follows no redirect and is safe for concurrent use.
+type Wire struct {
+	// Base does the work. Default http.DefaultTransport.
+	Base http.RoundTripper
+	// AllowHost says which hosts (without port) a request may go to. nil: any.
+	AllowHost func(host string) bool
+	// MaxBody bounds the bytes read of an answer, after decompression; beyond it
+	// reading fails with ErrTooLarge. Default 256 MiB; negative means no bound.
+	MaxBody int64
+}
+
+// ErrTooLarge: an answer was larger than Wire.MaxBody.
+var ErrTooLarge = errors.New("the answer is larger than allowed")
+
+const defaultMaxBody = 256 << 20
+
+// HostError refuses a request to a host that Wire.AllowHost does not know.
+type HostError struct{ Host string }
+
+// Error names the host.
+func (e *HostError) Error() string {
+	return fmt.Sprintf("host %q is not one of this client's: nothing was sent there", e.Host)
+}
+
+// Failure makes HostError Classified.
+func (e *HostError) Failure() Failure { return Failure{Class: Misuse, Sent: NotSent} }
+
+// RoundTrip sends req once.
+func (w *Wire) RoundTrip(req *http.Request) (*http.Response, error) {
+	if host := req.URL.Hostname(); w.AllowHost != nil && !w.AllowHost(host) {
+		if req.Body != nil {
+			_ = req.Body.Close()
+		}
+		return nil, &HostError{Host: host}
+	}
+	base := w.Base
+	if base == nil {
+		base = http.DefaultTransport
+	}
+	e := evidenceOf(req.Context())
+	if e == nil {
+		resp, err := base.RoundTrip(req)
+		return w.bound(resp), err
+	}
+	var asked, got, wrote atomic.Bool
+	trace := &httptrace.ClientTrace{
+		GetConn:      func(string) { asked.Store(true) },
+		GotConn:      func(httptrace.GotConnInfo) { got.Store(true) },
+		WroteHeaders: func() { wrote.Store(true) },
+	}
+	ctx := req.Context()
+	if e.span.IsRecording() {
+		e.span.SetAttributes(
+			attribute.String("http.request.method", req.Method),
+			attribute.String("server.address", req.URL.Hostname()),
+			attribute.String("url.path", req.URL.Path))
+	}
+	resp, err := base.RoundTrip(req.WithContext(httptrace.WithClientTrace(ctx, trace)))
+	// A request whose context ended between getting a connection and writing its
+	// headers may still be written by the connection's own goroutine, so a
+	// connection without written headers is proof only if nobody gave up.
+	sent := err == nil || wrote.Load() || (got.Load() && ctx.Err() != nil)
+	if !sent && !asked.Load() && !dialFailed(err) {
+		sent = true // a base that reports nothing proves nothing
+	}
+	e.note(sent)
+	if resp != nil && e.span.IsRecording() {
+		e.span.SetAttributes(attribute.Int("http.response.status_code", resp.StatusCode))
+	}
+	return w.bound(resp), err
+}
+
+func dialFailed(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "dial"
+}
+
+func (w *Wire) bound(resp *http.Response) *http.Response {
+	limit := w.MaxBody
+	if limit == 0 {
+		limit = defaultMaxBody
+	}
+	if resp == nil || limit < 0 || resp.StatusCode == http.StatusSwitchingProtocols {
+		return resp
+	}
+	resp.Body = &boundedBody{ReadCloser: resp.Body, left: limit}
+	return resp
+}
+
+type boundedBody struct {
+	io.ReadCloser
+	left int64
+}
+
+func (b *boundedBody) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		// Exactly at the bound the body may still end well.
+		var one [1]byte
+		if n, err := b.ReadCloser.Read(one[:]); n == 0 {
+			return 0, err
+		}
+		return 0, ErrTooLarge
+	}
+	if int64(len(p)) > b.left {
+		p = p[:b.left]
+	}
+	n, err := b.ReadCloser.Read(p)
+	b.left -= int64(n)
+	return n, err
+}
