@@ -76,6 +76,9 @@ func classOf(err error) Class {
 	if untrusted(err) {
 		return Untrusted
 	}
+	if errors.Is(err, ErrTooLarge) {
+		return Malformed
+	}
 	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" && !op.Timeout() {
 		return Refused
 	}

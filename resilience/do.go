@@ -186,11 +186,14 @@ func (r *run) settle(ctx, actx context.Context, a *evidence, t ticket, err error
 	if f.Sent == MaybeSent && a.notSent() {
 		f.Sent = NotSent
 	}
+	if f.Class == Unknown && a.isBroken() {
+		f.Class = Broken
+	}
 	answered := f.Status != 0
 	switch {
 	case callerLeft(ctx) && !answered:
 		f.Class, err = Canceled, callersError(ctx, err)
-	case actx.Err() != nil && !answered:
+	case actx.Err() != nil && !answered && f.Class != Credential: // waiting for a token is not waiting for the dependency
 		f.Class = Timeout
 		err = masked{fmt.Errorf("%w: %w", context.Cause(actx), err)}
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):

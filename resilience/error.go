@@ -19,6 +19,19 @@ var (
 	ErrQuota = errors.New("quota used up")
 )
 
+// Sentinels of clients that use the package. Nothing was sent.
+var (
+	// ErrReadOnly: the client was made to read only.
+	ErrReadOnly error = misuse("the client is read-only: set ReadOnly to false in its Config to let it act")
+	// ErrClosed: the client was closed.
+	ErrClosed error = misuse("the client is closed: create a new one")
+)
+
+type misuse string
+
+func (m misuse) Error() string    { return string(m) }
+func (m misuse) Failure() Failure { return Failure{Class: Misuse, Sent: NotSent} }
+
 // The causes of the policy's own deadlines. They are not context.DeadlineExceeded,
 // which is kept for the caller's own.
 var (

@@ -18,6 +18,7 @@ type evidence struct {
 	mu       sync.Mutex
 	requests int // that went through a Wire
 	sent     int // of these, not proven unsent
+	broken   bool
 }
 
 type evidenceKey struct{}
@@ -45,6 +46,23 @@ func (e *evidence) note(sent bool) {
 	if sent {
 		e.sent++
 	}
+}
+
+// noteBroken says that the transport failed, in whatever words: HTTP/2's errors
+// have no type to recognise.
+func (e *evidence) noteBroken() {
+	if e == nil {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.broken = true
+}
+
+func (e *evidence) isBroken() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.broken
 }
 
 // notSent reports the proof that nothing left: requests were watched, and none

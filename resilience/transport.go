@@ -77,8 +77,8 @@ func isRefusal(err error) bool {
 
 // exchange is one request with its attempts.
 type exchange struct {
-	wire    *Wire
-	req     *http.Request
+	wire *Wire
+	req  *http.Request
 	sent bool           // the original body was used
 	last *http.Response // a failed answer, kept in case it stays the last
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -57,7 +58,7 @@ func (w *Wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	e := evidenceOf(req.Context())
 	if e == nil {
 		resp, err := base.RoundTrip(req)
-		return w.bound(resp), err
+		return w.bound(resp, nil), err
 	}
 	var asked, got, wrote atomic.Bool
 	trace := &httptrace.ClientTrace{
@@ -81,10 +82,14 @@ func (w *Wire) RoundTrip(req *http.Request) (*http.Response, error) {
 		sent = true // a base that reports nothing proves nothing
 	}
 	e.note(sent)
-	if resp != nil && e.span.IsRecording() {
+	if err != nil {
+		e.noteBroken()
+		return nil, err
+	}
+	if e.span.IsRecording() {
 		e.span.SetAttributes(attribute.Int("http.response.status_code", resp.StatusCode))
 	}
-	return w.bound(resp), err
+	return w.bound(resp, e), nil
 }
 
 func dialFailed(err error) bool {
@@ -92,21 +97,26 @@ func dialFailed(err error) bool {
 	return ok && op.Op == "dial"
 }
 
-func (w *Wire) bound(resp *http.Response) *http.Response {
+func (w *Wire) bound(resp *http.Response, e *evidence) *http.Response {
 	limit := w.MaxBody
 	if limit == 0 {
 		limit = defaultMaxBody
 	}
-	if resp == nil || limit < 0 || resp.StatusCode == http.StatusSwitchingProtocols {
+	if resp == nil || resp.StatusCode == http.StatusSwitchingProtocols {
 		return resp
 	}
-	resp.Body = &boundedBody{ReadCloser: resp.Body, left: limit}
+	if limit < 0 {
+		limit = math.MaxInt64
+	}
+	resp.Body = &boundedBody{ReadCloser: resp.Body, left: limit, evidence: e}
 	return resp
 }
 
+// boundedBody ends a body that is too long and notes one that breaks off.
 type boundedBody struct {
 	io.ReadCloser
-	left int64
+	left     int64
+	evidence *evidence
 }
 
 func (b *boundedBody) Read(p []byte) (int, error) {
@@ -123,5 +133,8 @@ func (b *boundedBody) Read(p []byte) (int, error) {
 	}
 	n, err := b.ReadCloser.Read(p)
 	b.left -= int64(n)
+	if err != nil && err != io.EOF {
+		b.evidence.noteBroken()
+	}
 	return n, err
 }

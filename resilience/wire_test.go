@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -39,6 +40,8 @@ func post(ctx context.Context, w *Wire) (int, error) {
 	return resp.StatusCode, err
 }
 
+const anySent Sent = 255
+
 // What the transport saw decides between NotSent and MaybeSent, on new and on
 // already open connections, for every way in which the wire can fail.
 func TestSentIsProvenAtTheTransport(t *testing.T) {
@@ -48,12 +51,15 @@ func TestSentIsProvenAtTheTransport(t *testing.T) {
 		want  Sent
 	}{
 		{fault.Refuse, false, NotSent},
-		{fault.Refuse, true, NotSent}, // the refusal closed it: a new one must be dialled
 		{fault.Blackhole, false, NotSent},
 		{fault.Blackhole, true, MaybeSent},
 		{fault.Reset, false, MaybeSent},
 		{fault.LoseResponse, false, MaybeSent},
 		{fault.Truncate, false, MaybeSent},
+		// The client may write to a connection that was just cut before it hears of
+		// it, so on open ones only the invariants below hold.
+		{fault.Refuse, true, anySent},
+		{fault.Reset, true, anySent},
 	} {
 		name := tc.fault.String()
 		if tc.warm {
@@ -61,9 +67,9 @@ func TestSentIsProvenAtTheTransport(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				effects := 0
+				var effects atomic.Int32
 				s := cloud(t, func(w http.ResponseWriter, _ *http.Request) {
-					effects++
+					effects.Add(1)
 					_, _ = io.WriteString(w, "a body of some length")
 				})
 				wire := &Wire{Base: s.Client().Transport}
@@ -76,18 +82,18 @@ func TestSentIsProvenAtTheTransport(t *testing.T) {
 					if err := act(); err != nil {
 						t.Fatal(err)
 					}
-					effects = 0
+					effects.Store(0)
 				}
 				s.Faults().Add(fault.Rule{Kind: tc.fault})
 				e := asError(t, act())
-				if e.Sent != tc.want {
+				if tc.want != anySent && e.Sent != tc.want {
 					t.Errorf("%v, want %v\n%s", e.Sent, tc.want, e.Explain())
 				}
-				if e.Sent == NotSent && effects > 0 {
+				if e.Sent == NotSent && effects.Load() > 0 {
 					t.Error("reported as not sent, and the server did it")
 				}
-				if effects > 1 {
-					t.Errorf("the effect happened %d times", effects)
+				if effects.Load() > 1 {
+					t.Errorf("the effect happened %d times", effects.Load())
 				}
 				s.Close()
 			})

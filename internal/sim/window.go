@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// Window is a sliding-window quota: at most Limit takes in any Per, per key.
+// Window is a sliding-window quota: at most Limit takes in any Per, per key; a
+// Limit of zero or less refuses everything.
 // It is safe for concurrent use.
 type Window struct {
 	Limit int
@@ -29,6 +30,9 @@ func (w *Window) Take(key string, now time.Time) (left int, wait time.Duration, 
 	}
 	if len(times) >= w.Limit {
 		w.taken[key] = times
+		if len(times) == 0 {
+			return 0, w.Per, false
+		}
 		return 0, w.Per - now.Sub(times[0]), false
 	}
 	w.taken[key] = append(times, now)

@@ -1,0 +1,105 @@
+package azuretest
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// token is what the server remembers of an access token.
+type token struct {
+	audience string
+	roles    []string
+	expires  time.Time
+	revoked  bool
+}
+
+// newToken issues an access token for audience. It is a JWT for those who look
+// inside, but what counts is that this server remembers it.
+func (s *Server) newToken(audience string) string {
+	now := s.cfg.Now()
+	t := &token{audience: audience, roles: s.cfg.Roles, expires: now.Add(s.cfg.TokenLife)}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	jwt := signJWT(map[string]any{
+		"aud": audience, "iss": "https://sts.windows.net/" + s.cfg.TenantID + "/", "tid": s.cfg.TenantID,
+		"appid": s.cfg.ClientID, "roles": t.roles, "uti": s.nextIDLocked("token"), "ver": "1.0",
+		"iat": now.Unix(), "nbf": now.Unix(), "exp": t.expires.Unix(),
+	})
+	s.tokens[jwt] = t
+	return jwt
+}
+
+func signJWT(claims map[string]any) string {
+	payload, err := json.Marshal(claims) // strings, numbers and a list: cannot fail
+	if err != nil {
+		panic(err)
+	}
+	enc := base64.RawURLEncoding
+	unsigned := enc.EncodeToString([]byte(`{"typ":"JWT","alg":"HS256"}`)) + "." + enc.EncodeToString(payload)
+	mac := hmac.New(sha256.New, []byte("azuretest"))
+	mac.Write([]byte(unsigned))
+	return unsigned + "." + enc.EncodeToString(mac.Sum(nil))
+}
+
+// RevokeTokens makes every token issued so far answer 401 from now on, as if the
+// app had been signed out everywhere. A client that shows its cached token again
+// is refused again; one issued later works.
+func (s *Server) RevokeTokens() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range s.tokens {
+		t.revoked = true
+	}
+}
+
+// Tokens is how many tokens have been issued so far.
+func (s *Server) Tokens() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.tokens)
+}
+
+// authenticate returns the token of a request, or the refusal it deserves.
+func (s *Server) authenticate(r *http.Request) (token, error) {
+	scheme, bearer, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") || bearer == "" {
+		return token{}, unauthorized("no bearer token")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t, ok := s.tokens[strings.TrimSpace(bearer)]
+	switch {
+	case !ok:
+		return token{}, unauthorized("the token was not issued here")
+	case t.revoked:
+		return token{}, unauthorized("the token has been revoked")
+	case !s.cfg.Now().Before(t.expires):
+		return token{}, unauthorized("the token has expired")
+	}
+	return *t, nil
+}
+
+func unauthorized(why string) *apiError {
+	e := refuse(http.StatusUnauthorized, "Unauthorized", "Unauthorized (invalid or expired authorization header): %s", why)
+	e.header = http.Header{"Www-Authenticate": {`Bearer error="invalid_token"`}}
+	return e
+}
+
+// authorize checks that the token is meant for the Defender API and carries one
+// of roles.
+func (t token) authorize(roles []string) error {
+	if !slices.Contains(defenderAudiences, strings.ToLower(t.audience)) {
+		return refuse(http.StatusForbidden, "Forbidden", "InvalidAuthenticationTokenAudience: the audience '%s' is not that of this API", t.audience)
+	}
+	if slices.ContainsFunc(roles, func(role string) bool { return slices.Contains(t.roles, role) }) {
+		return nil
+	}
+	return refuse(http.StatusForbidden, "Forbidden", "Missing application roles. API required roles: %s, application roles: %s.",
+		strings.Join(roles, ","), strings.Join(t.roles, ","))
+}

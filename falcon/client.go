@@ -1,0 +1,123 @@
+package falcon
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-openapi/runtime"
+	openapi "github.com/go-openapi/runtime/client"
+	"github.com/go-openapi/strfmt"
+
+	"github.com/jurymast/jurymast/internal/token"
+	"github.com/jurymast/jurymast/resilience"
+)
+
+// Client talks to one Falcon customer. It is safe for concurrent use.
+type Client struct {
+	// Hosts finds, reads and contains hosts.
+	Hosts *Hosts
+
+	cfg    Config
+	policy *resilience.Policy
+	auth   *token.Source
+	wire   *resilience.Wire
+	writer *openapi.Runtime // writes requests, never sends them
+	pinned bool
+	base   atomic.Pointer[url.URL]
+	closed atomic.Bool
+
+	mu      sync.Mutex
+	rebased bool
+}
+
+// New returns a client. It does no network I/O, reads no environment and starts
+// no goroutine; a wrong Config gives an error that names the field.
+func New(cfg Config) (*Client, error) {
+	base, pinned, err := cfg.validate()
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	c := &Client{cfg: cfg, pinned: pinned}
+	c.base.Store(base)
+	c.wire = &resilience.Wire{AllowHost: c.allowHost}
+	if cfg.HTTPClient != nil {
+		c.wire.Base = cfg.HTTPClient.Transport
+	}
+	if c.policy, err = newPolicy("falcon", cfg.Policy, cfg); err != nil {
+		return nil, fmt.Errorf("falcon: Config.Policy: %w", err)
+	}
+	auth := cfg.AuthPolicy
+	if auth.Attempt == 0 && auth.Total == 0 {
+		auth.Attempt, auth.Total = 4*time.Second, 8*time.Second
+	}
+	authPolicy, err := newPolicy("falcon.auth", auth, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("falcon: Config.AuthPolicy: %w", err)
+	}
+	c.auth = token.New(authPolicy, c.fetchToken)
+	json := runtime.JSONProducer()
+	c.writer = &openapi.Runtime{
+		DefaultMediaType: runtime.JSONMime, Formats: strfmt.Default, Host: base.Host, BasePath: "/",
+		Producers: map[string]runtime.Producer{runtime.JSONMime: json, runtime.URLencodedFormMime: json},
+	}
+	c.Hosts = &Hosts{c}
+	return c, nil
+}
+
+// callsPerMinute is Falcon's limit for one customer, shared by all its API
+// clients (facts/falcon.md 2.1).
+const callsPerMinute = 6000
+
+func newPolicy(name string, cfg resilience.Config, parent Config) (*resilience.Policy, error) {
+	if cfg.Quota == nil && name == "falcon" {
+		q, err := resilience.NewQuota(resilience.Window{Calls: callsPerMinute, Per: time.Minute})
+		if err != nil {
+			return nil, err
+		}
+		cfg.Quota = q
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = parent.Logger
+	}
+	if cfg.TracerProvider == nil {
+		cfg.TracerProvider = parent.Policy.TracerProvider
+	}
+	if cfg.MeterProvider == nil {
+		cfg.MeterProvider = parent.Policy.MeterProvider
+	}
+	return resilience.New(name, cfg)
+}
+
+// Run keeps the token warm, refreshing it at a third of its life, until ctx
+// ends or the client is closed. It returns the context's error or ErrClosed.
+func (c *Client) Run(ctx context.Context) error { return c.auth.Run(ctx) }
+
+// Close refuses further calls with ErrClosed, ends a token request under way and
+// waits for it no longer than ctx. Calls under way end by their own contexts.
+func (c *Client) Close(ctx context.Context) error {
+	c.closed.Store(true)
+	return c.auth.Close(ctx)
+}
+
+// Policy is the policy that guards the API: its state says whether Falcon is
+// being called at all.
+func (c *Client) Policy() *resilience.Policy { return c.policy }
+
+// check refuses what this client will not do.
+func (c *Client) check(kind resilience.Kind) error {
+	switch {
+	case c.closed.Load():
+		return ErrClosed
+	case c.cfg.ReadOnly && kind != resilience.Read:
+		return ErrReadOnly
+	}
+	return nil
+}

@@ -1,0 +1,540 @@
+package falcon_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/crowdstrike/gofalcon/falcon/client/hosts"
+	"go.uber.org/goleak"
+
+	"github.com/jurymast/jurymast/falcon"
+	"github.com/jurymast/jurymast/falcon/falcontest"
+	"github.com/jurymast/jurymast/resilience"
+	"github.com/jurymast/jurymast/resilience/fault"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// cloud runs a test against a simulated Falcon with hosts ws-000 .. ws-<n-1>, in
+// a bubble where time is virtual.
+func cloud(t *testing.T, server falcontest.Config, change func(*falcon.Config), test func(*testing.T, *falcontest.Server, *falcon.Client)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		server.InMemory = true
+		if server.Hosts == nil {
+			server.Hosts = fleet(3)
+		}
+		srv, err := falcontest.NewServer(server)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer srv.Close()
+		cfg := falcon.Config{
+			ClientID: falcontest.ClientID, ClientSecret: falcontest.ClientSecret,
+			Cloud: "us-1", HTTPClient: srv.Client(),
+		}
+		if change != nil {
+			change(&cfg)
+		}
+		c, err := falcon.New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := c.Close(context.Background()); err != nil {
+				t.Error(err)
+			}
+		}()
+		test(t, srv, c)
+	})
+}
+
+func fleet(n int) []falcontest.Host {
+	out := make([]falcontest.Host, n)
+	for i := range out {
+		out[i] = falcontest.Host{DeviceID: fmt.Sprintf("%032x", i+1), Hostname: fmt.Sprintf("ws-%03d", i)}
+	}
+	return out
+}
+
+const first = "00000000000000000000000000000001"
+
+// count is how many requests reached a path.
+func count(s *falcontest.Server, path string) (n int) {
+	for _, r := range s.Requests() {
+		if r.Path == path {
+			n++
+		}
+	}
+	return n
+}
+
+const tokenPath = "/oauth2/token"
+
+func TestFindGetContainLift(t *testing.T) {
+	cloud(t, falcontest.Config{}, nil, func(t *testing.T, srv *falcontest.Server, c *falcon.Client) {
+		ctx := t.Context()
+		var found []falcon.Host
+		for h, err := range c.Hosts.Query(falcon.HostQuery{Filter: falcon.Equals("hostname", "ws-000")}).All(ctx) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			found = append(found, h)
+		}
+		if len(found) != 1 || found[0].ID != first || found[0].Status != falcon.Normal || found[0].LastSeen.IsZero() {
+			t.Fatalf("found %+v", found)
+		}
+		if got, err := c.Hosts.Contain(ctx, first); err != nil || got.Already {
+			t.Fatalf("%+v, %v", got, err)
+		}
+		h, err := c.Hosts.Get(ctx, first)
+		if err != nil || h.Status != falcon.ContainPending {
+			t.Errorf("%v, %v", h.Status, err)
+		}
+		// 409 is read back.
+		if got, err := c.Hosts.Contain(ctx, first); err != nil || !got.Already || got.Status != falcon.ContainPending {
+			t.Errorf("%+v, %v", got, err)
+		}
+		time.Sleep(2 * time.Second)
+		if _, err := c.Hosts.LiftContainment(ctx, first); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(2 * time.Second)
+		if h, _ := srv.Host(first); h.Status != "normal" {
+			t.Errorf("left %s", h.Status)
+		}
+		if n := len(srv.Effects()); n != 2 {
+			t.Errorf("%d effects, want 2", n)
+		}
+	})
+}
+
+func TestQueryPagesAndResumes(t *testing.T) {
+	cloud(t, falcontest.Config{Hosts: fleet(25)}, nil, func(t *testing.T, _ *falcontest.Server, c *falcon.Client) {
+		seen := map[string]bool{}
+		cursor := ""
+		for range 30 { // a new list each time, stopped after one row
+			l := c.Hosts.Query(falcon.HostQuery{Limit: 10, Sort: "hostname.asc", Cursor: cursor})
+			for h, err := range l.All(t.Context()) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if seen[h.ID] {
+					t.Errorf("%s came twice", h.ID)
+				}
+				seen[h.ID] = true
+				break
+			}
+			cursor = l.Cursor()
+		}
+		if len(seen) != 25 {
+			t.Errorf("saw %d of 25", len(seen))
+		}
+		for _, err := range c.Hosts.Query(falcon.HostQuery{Cursor: "not a cursor"}).All(t.Context()) {
+			if !errors.Is(err, falcon.ErrCursor) {
+				t.Errorf("got %v", err)
+			}
+		}
+	})
+}
+
+func TestNewDoesNoIO(t *testing.T) {
+	cloud(t, falcontest.Config{}, nil, func(t *testing.T, srv *falcontest.Server, _ *falcon.Client) {
+		if n := len(srv.Requests()); n != 0 {
+			t.Errorf("New made %d requests", n)
+		}
+	})
+}
+
+func TestConfigErrorsNameTheField(t *testing.T) {
+	ok := falcon.Config{ClientID: "id", ClientSecret: "secret"}
+	for field, change := range map[string]func(*falcon.Config){
+		"Config.ClientID":    func(c *falcon.Config) { c.ClientID = "" },
+		"Config.Cloud":       func(c *falcon.Config) { c.Cloud = "eu1x" }, // A8: silently us-1 in gofalcon
+		"Config.BaseURL":     func(c *falcon.Config) { c.BaseURL = "http://x" },
+		"Config.Policy":      func(c *falcon.Config) { c.Policy.Attempt, c.Policy.Total = 9, 8 },
+		"not both":           func(c *falcon.Config) { c.BaseURL, c.Cloud = "https://x", "us-1" },
+		"Config.AuthPolicy:": func(c *falcon.Config) { c.AuthPolicy.Attempt, c.AuthPolicy.Total = 9, 8 },
+	} {
+		cfg := ok
+		change(&cfg)
+		if _, err := falcon.New(cfg); err == nil || !strings.Contains(err.Error(), field) {
+			t.Errorf("%s: %v", field, err)
+		}
+	}
+}
+
+func TestConfigFromEnv(t *testing.T) {
+	for _, name := range []string{"FALCON_CLIENT_ID", "FALCON_CLIENT_SECRET", "FALCON_CLOUD", "FALCON_MEMBER_CID"} {
+		t.Setenv(name, "")
+	}
+	if _, err := falcon.ConfigFromEnv(); err == nil || !strings.Contains(err.Error(), "FALCON_CLIENT_SECRET") {
+		t.Errorf("got %v", err)
+	}
+	t.Setenv("FALCON_CLIENT_ID", "id")
+	t.Setenv("FALCON_CLIENT_SECRET", "hush-hush")
+	t.Setenv("FALCON_CLOUD", "eu-1")
+	cfg, err := falcon.ConfigFromEnv()
+	if err != nil || cfg.Cloud != "eu-1" {
+		t.Errorf("%+v, %v", cfg, err)
+	}
+	if s := fmt.Sprintf("%v %+v %#v", cfg, cfg, cfg); strings.Contains(s, "hush") {
+		t.Errorf("the secret prints: %s", s)
+	}
+}
+
+// A1, A2: the token fetch ignores the call's context, and blocks every other call.
+func TestA1A2HungTokenEndpointKeepsTheCallersDeadline(t *testing.T) {
+	cloud(t, falcontest.Config{}, nil, func(t *testing.T, srv *falcontest.Server, c *falcon.Client) {
+		srv.Faults().Add(fault.Rule{Kind: fault.Blackhole, Path: tokenPath})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		begin := time.Now()
+		_, err := c.Hosts.Get(ctx, first)
+		if !errors.Is(err, context.DeadlineExceeded) || time.Since(begin) != time.Second {
+			t.Errorf("%v after %v", err, time.Since(begin))
+		}
+		if f := resilience.Of(err); f.Sent != resilience.NotSent {
+			t.Errorf("sent: %v", f.Sent)
+		}
+	})
+}
+
+// A4: a token revoked in mid-flight.
+func TestA4RevokedTokenIsFetchedOnce(t *testing.T) {
+	cloud(t, falcontest.Config{}, nil, func(t *testing.T, srv *falcontest.Server, c *falcon.Client) {
+		if _, err := c.Hosts.Get(t.Context(), first); err != nil {
+			t.Fatal(err)
+		}
+		srv.RevokeTokens()
+		for range 5 {
+			if _, err := c.Hosts.Get(t.Context(), first); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := count(srv, tokenPath); n != 2 {
+			t.Errorf("%d token requests, want 2", n)
+		}
+	})
+}
+
+// A5, A6: bad credentials are asked about once, not per call and not retried,
+// and the error says what to do.
+func TestA6WrongCredential(t *testing.T) {
+	for _, tc := range []struct{ field, hint string }{
+		{"secret", "IP allow-list"}, {"id", "Config.ClientID"},
+	} {
+		change := func(cfg *falcon.Config) {
+			if tc.field == "secret" {
+				cfg.ClientSecret = "wrong"
+			} else {
+				cfg.ClientID = "wrong"
+			}
+		}
+		cloud(t, falcontest.Config{}, change, func(t *testing.T, srv *falcontest.Server, c *falcon.Client) {
+			for range 10 {
+				_, err := c.Hosts.Get(t.Context(), first)
+				e, ok := errors.AsType[*falcon.APIError](err)
+				if !ok || !strings.Contains(e.Error(), tc.hint) || resilience.Of(err).Class != resilience.Credential {
+					t.Fatalf("got %v", err)
+				}
+				if strings.Contains(err.Error(), falcontest.ClientSecret) {
+					t.Error("the secret is in the error")
+				}
+			}
+			if n := count(srv, tokenPath); n != 1 {
+				t.Errorf("%d token requests for 10 calls", n)
+			}
+			if c.Policy().State() != resilience.Closed {
+				t.Error("a token failure opened the API's breaker")
+			}
+		})
+	}
+}
+
+// A7, A8 and the region redirect: learned lazily, once.
+func TestRegionIsLearnedOnce(t *testing.T) {
+	unpinned := func(cfg *falcon.Config) { cfg.Cloud = "" }
+	pinnedWrong := func(cfg *falcon.Config) { cfg.Cloud = "eu-1" }
+	for name, change := range map[string]func(*falcon.Config){"learned": unpinned, "pinned to a wrong one": pinnedWrong} {
+		t.Run(name, func(t *testing.T) {
+			cloud(t, falcontest.Config{Cloud: "us-2"}, change, func(t *testing.T, srv *falcontest.Server, c *falcon.Client) {
+				for range 5 {
+					if _, err := c.Hosts.Get(t.Context(), first); err != nil {
+						t.Fatal(err)
+					}
+				}
+				redirects := 0
+				for _, r := range srv.Requests() {
+					if r.Status == http.StatusPermanentRedirect {
+						redirects++
+					}
+				}
+				if redirects != 1 {
+					t.Errorf("redirected %d times, want once", redirects)
+				}
+			})
+		})
+	}
+}
+
+// A9: a 308 to a foreign host carries the bearer token there.
+func TestA9TokenStaysWithCrowdStrike(t *testing.T) {
+	var leaked []string
+	cloud(t, falcontest.Config{}, func(cfg *falcon.Config) {
+		base := cfg.HTTPClient.Transport
+		cfg.HTTPClient = &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+			if !strings.HasSuffix(r.URL.Hostname(), ".crowdstrike.com") {
+				leaked = append(leaked, r.URL.Host)
+			}
+			return base.RoundTrip(r)
+		})}
+	}, func(t *testing.T, srv *falcontest.Server, c *falcon.Client) {
+		for _, to := range []string{"https://evil.test/x", "https://api.crowdstrike.com.evil.test/x", "https://evilcrowdstrike.com/x", "//evil.test", "::"} {
+			remove := srv.Faults().Add(fault.Rule{Kind: fault.Status, Path: "/devices", Status: 308, Header: http.Header{"Location": {to}}})
+			if _, err := c.Hosts.Get(t.Context(), first); err == nil {
+				t.Errorf("%s: no error", to)
+			}
+			remove()
+		}
+		if len(leaked) > 0 {
+			t.Errorf("requests went to %v", leaked)
+		}
+	})
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// B1: effects are retried blindly. Contain is idempotent, and 503 does nothing.
+func TestB1LostResponseContainsOnce(t *testing.T) {
+	cloud(t, falcontest.Config{}, nil, func(t *testing.T, srv *falcontest.Server, c *falcon.Client) {
+		srv.Faults().Add(fault.Rule{Kind: fault.LoseResponse, Path: "/devices/entities/devices-actions", Count: 1})
+		got, err := c.Hosts.Contain(t.Context(), first)
+		if err != nil || !got.Already {
+			t.Errorf("%+v, %v", got, err)
+		}
+		if n := len(srv.Effects()); n != 1 {
+			t.Errorf("%d effects", n)
+		}
+	})
+}
+
+// B2: after the last retry the status, the messages and the trace id are gone.
+func TestB2TheLastAnswerIsInTheError(t *testing.T) {
+	cloud(t, falcontest.Config{}, nil, func(t *testing.T, srv *falcontest.Server, c *falcon.Client) {
+		srv.Faults().Add(fault.Rule{
+			Kind: fault.Status, Path: "/devices", Status: 503, Header: http.Header{"X-Cs-Traceid": {"trace-9"}},
+			Body: `{"meta":{},"errors":[{"code":503,"message":"upstream sad"}]}`,
+		})
+		_, err := c.Hosts.Get(t.Context(), first)
+		api, ok := errors.AsType[*falcon.APIError](err)
+		if !ok || api.Status != 503 || api.TraceID != "trace-9" || len(api.Messages) != 1 || api.Messages[0].Message != "upstream sad" {
+			t.Errorf("got %v", err)
+		}
+		if e, ok := errors.AsType[*resilience.Error](err); !ok || len(e.Attempts) != 3 {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// B3, B4: one header with a far epoch, or in milliseconds, takes the client out.
+func TestB3B4RetryAfterIsCapped(t *testing.T) {
+	for unit, scale := range map[string]int64{"seconds": 1, "milliseconds": 1000} {
+		t.Run(unit, func(t *testing.T) {
+			cloud(t, falcontest.Config{}, nil, func(t *testing.T, srv *falcontest.Server, c *falcon.Client) {
+				for _, ahead := range []time.Duration{2 * time.Second, 24 * time.Hour} {
+					at := fmt.Sprint(time.Now().Add(ahead).Unix() * scale)
+					srv.Faults().Add(fault.Rule{Kind: fault.Status, Path: "/devices", Status: 429, Count: 1, Header: http.Header{"X-Ratelimit-Retryafter": {at}}})
+					begin := time.Now()
+					_, err := c.Hosts.Get(t.Context(), first)
+					took := time.Since(begin)
+					if ahead < time.Minute && (err != nil || took < time.Second || took > 3*time.Second) {
+						t.Errorf("a wait of 2 s: %v after %v", err, took)
+					}
+					if ahead > time.Minute && (err == nil || took != 0 || resilience.Of(err).Class != resilience.Throttled) {
+						t.Errorf("a wait of a day: %v after %v", err, took)
+					}
+					if _, err := c.Hosts.Get(t.Context(), first); err != nil {
+						t.Errorf("the next call: %v", err)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestAnswersThatAreNotWhatTheSpecSays(t *testing.T) {
+	const host = `{"device_id":"` + first + `","hostname":"ws-000"}`
+	for _, tc := range []struct {
+		name, kind, body string
+		status           int
+		class            resilience.Class
+		ok               bool
+	}{
+		{"C1 errors inside a 200", "application/json", `{"resources":null,"errors":[{"code":500,"message":null}]}`, 200, resilience.Unavailable, false},
+		{"C1 404 inside a 200", "application/json", `{"resources":[],"errors":[{"code":404,"message":"gone","id":"x"}]}`, 200, resilience.NotFound, false},
+		{"C2 undeclared success status", "application/json", `{"resources":[` + host + `],"errors":[]}`, 207, 0, true},
+		{"C3 html on 403", "text/html", `<html>denied</html>`, 403, resilience.Denied, false},
+		{"C3 problem+json on 503", "application/problem+json", `{"title":"x"}`, 503, resilience.Unavailable, false},
+		{"C4 401 without a body", "", ``, 401, resilience.Credential, false},
+		{"C5 one field of another type", "application/json", `{"resources":[{"device_id":"` + first + `","hostname":"ws-000","groups":"none","last_seen":7}]}`, 200, 0, true},
+		{"C6 empty body", "application/json", ``, 200, resilience.Malformed, false},
+		{"C6 empty object", "application/json", `{}`, 200, resilience.NotFound, false},
+		{"not JSON", "text/html", `<html>maintenance</html>`, 200, resilience.Malformed, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			cloud(t, falcontest.Config{}, nil, func(t *testing.T, srv *falcontest.Server, c *falcon.Client) {
+				srv.Faults().Add(fault.Rule{Kind: fault.Status, Path: "/devices", Status: tc.status, Body: tc.body, Header: http.Header{"Content-Type": {tc.kind}}})
+				h, err := c.Hosts.Get(t.Context(), first)
+				if tc.ok {
+					if err != nil || h.Hostname != "ws-000" {
+						t.Errorf("%+v, %v", h, err)
+					}
+					return
+				}
+				if got := resilience.Of(err); err == nil || got.Class != tc.class {
+					t.Errorf("got %v (%v), want %v", err, got.Class, tc.class)
+				}
+			})
+		})
+	}
+}
+
+// C5: one unreadable row loses the page.
+func TestC5OneBadRowDoesNotLoseThePage(t *testing.T) {
+	cloud(t, falcontest.Config{}, nil, func(t *testing.T, srv *falcontest.Server, c *falcon.Client) {
+		srv.Faults().Add(fault.Rule{Kind: fault.Status, Path: "/devices", Status: 200, Header: http.Header{"Content-Type": {"application/json"}},
+			Body: `{"meta":{"pagination":{"total":3}},"resources":[{"device_id":"a"},"nonsense",{"device_id":"c"}]}`})
+		var ids []string
+		var bad int
+		for h, err := range c.Hosts.Query(falcon.HostQuery{}).All(t.Context()) {
+			if _, ok := errors.AsType[*falcon.RowError](err); ok {
+				bad++
+				continue
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			ids = append(ids, h.ID)
+		}
+		if fmt.Sprint(ids) != "[a c]" || bad != 1 {
+			t.Errorf("rows %v, %d bad", ids, bad)
+		}
+	})
+}
+
+// C7: gofalcon's parameters carry a hidden timeout of 30 s.
+func TestC7NoHiddenTimeout(t *testing.T) {
+	cloud(t, falcontest.Config{}, func(cfg *falcon.Config) { cfg.Policy.Attempt, cfg.Policy.Total = time.Minute, 2*time.Minute },
+		func(t *testing.T, srv *falcontest.Server, c *falcon.Client) {
+			srv.Faults().Add(fault.Rule{Kind: fault.Latency, Delay: 45 * time.Second, Path: "/devices"})
+			if _, err := c.Hosts.Get(t.Context(), first); err != nil {
+				t.Error(err)
+			}
+		})
+}
+
+func TestTypedErrorsSayWhatToDo(t *testing.T) {
+	t.Run("unknown host", func(t *testing.T) {
+		cloud(t, falcontest.Config{}, nil, func(t *testing.T, _ *falcontest.Server, c *falcon.Client) {
+			for _, call := range []func() error{
+				func() error { _, err := c.Hosts.Get(t.Context(), "f00"); return err },
+				func() error { _, err := c.Hosts.Contain(t.Context(), "f00"); return err },
+			} {
+				if err := call(); !errors.Is(err, falcon.ErrNotFound) {
+					t.Errorf("got %v", err)
+				}
+			}
+		})
+	})
+	t.Run("empty id", func(t *testing.T) {
+		cloud(t, falcontest.Config{}, nil, func(t *testing.T, srv *falcontest.Server, c *falcon.Client) {
+			if _, err := c.Hosts.Contain(t.Context(), " "); err == nil || !strings.Contains(err.Error(), "id is empty") || len(srv.Requests()) > 0 {
+				t.Errorf("got %v", err)
+			}
+		})
+	})
+	t.Run("read-only", func(t *testing.T) {
+		cloud(t, falcontest.Config{}, func(cfg *falcon.Config) { cfg.ReadOnly = true }, func(t *testing.T, srv *falcontest.Server, c *falcon.Client) {
+			if _, err := c.Hosts.Contain(t.Context(), first); !errors.Is(err, falcon.ErrReadOnly) || len(srv.Effects()) > 0 {
+				t.Errorf("got %v", err)
+			}
+			if _, err := c.Hosts.Get(t.Context(), first); err != nil {
+				t.Error(err)
+			}
+			p := hosts.NewPerformActionV2ParamsWithContext(t.Context())
+			if _, err := hosts.New(c.Transport(), nil).PerformActionV2(p); !errors.Is(err, falcon.ErrReadOnly) {
+				t.Errorf("through gofalcon: %v", err)
+			}
+		})
+	})
+	t.Run("closed", func(t *testing.T) {
+		cloud(t, falcontest.Config{}, nil, func(t *testing.T, _ *falcontest.Server, c *falcon.Client) {
+			_ = c.Close(t.Context())
+			if _, err := c.Hosts.Get(t.Context(), first); !errors.Is(err, falcon.ErrClosed) {
+				t.Errorf("got %v", err)
+			}
+		})
+	})
+	t.Run("missing scope", func(t *testing.T) {
+		cloud(t, falcontest.Config{Scopes: []string{"devices:read"}}, nil, func(t *testing.T, _ *falcontest.Server, c *falcon.Client) {
+			_, err := c.Hosts.Contain(t.Context(), first)
+			if f := resilience.Of(err); f.Class != resilience.Denied || f.Sent != resilience.Answered || !strings.Contains(err.Error(), "scope") {
+				t.Errorf("got %v", err)
+			}
+		})
+	})
+}
+
+// Any gofalcon service works under the client's policy, with gofalcon's own types.
+func TestTransportCarriesGofalcon(t *testing.T) {
+	cloud(t, falcontest.Config{}, nil, func(t *testing.T, srv *falcontest.Server, c *falcon.Client) {
+		svc := hosts.New(c.Transport(), nil)
+		srv.Faults().Add(fault.Rule{Kind: fault.Status, Path: "/devices", Count: 1})
+		ok, err := svc.QueryDevicesByFilter(hosts.NewQueryDevicesByFilterParamsWithContext(t.Context()))
+		if err != nil || len(ok.Payload.Resources) != 3 {
+			t.Fatalf("%v, %v", ok, err)
+		}
+		srv.Faults().Add(fault.Rule{Kind: fault.Status, Path: "/devices", Status: 403, Header: http.Header{"Content-Type": {"application/json"}}, Body: `{"errors":[{"code":403,"message":"no"}]}`})
+		_, err = svc.QueryDevicesByFilter(hosts.NewQueryDevicesByFilterParamsWithContext(t.Context()))
+		if _, ok := errors.AsType[*hosts.QueryDevicesByFilterForbidden](err); !ok {
+			t.Errorf("gofalcon's typed error is lost: %v", err)
+		}
+		if api, ok := errors.AsType[*falcon.APIError](err); !ok || api.Status != 403 {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func TestRunKeepsTheTokenWarmThroughAnOutage(t *testing.T) {
+	cloud(t, falcontest.Config{}, nil, func(t *testing.T, srv *falcontest.Server, c *falcon.Client) {
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- c.Run(ctx) }()
+		time.Sleep(12 * time.Minute) // refreshed at 10
+		outage := srv.Faults().Add(fault.Rule{Kind: fault.Status, Path: tokenPath})
+		for range 18 {
+			time.Sleep(time.Minute)
+			if _, err := c.Hosts.Get(t.Context(), first); err != nil {
+				t.Fatalf("a token outage shorter than the token's life: %v", err)
+			}
+		}
+		outage()
+		time.Sleep(15 * time.Minute)
+		if _, err := c.Hosts.Get(t.Context(), first); err != nil {
+			t.Error(err)
+		}
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("Run: %v", err)
+		}
+	})
+}

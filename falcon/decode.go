@@ -1,0 +1,145 @@
+package falcon
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/jurymast/jurymast/resilience"
+)
+
+// answer is what came back, read whole.
+type answer struct {
+	status     int
+	header     http.Header
+	body       []byte
+	redirected bool // the gateway named another host, and it is worth going there
+	at         time.Time
+}
+
+// envelope is what every Falcon answer is wrapped in. Everything in it may be
+// missing or null.
+type envelope struct {
+	Meta struct {
+		TraceID    string     `json:"trace_id"`
+		Pagination pagination `json:"pagination"`
+	} `json:"meta"`
+	Resources []json.RawMessage `json:"resources"`
+	Errors    []apiMessage      `json:"errors"`
+}
+
+// pagination holds the fields of all of Falcon's paging families; offset is a
+// number in one and an opaque string in another.
+type pagination struct {
+	Offset json.RawMessage `json:"offset"`
+	Next   string          `json:"next"`
+	Total  int64           `json:"total"`
+}
+
+type apiMessage struct {
+	Code    any    `json:"code"`
+	Message string `json:"message"`
+	ID      string `json:"id"`
+}
+
+func (m apiMessage) public() Message {
+	out := Message{Message: m.Message, ID: m.ID}
+	switch code := m.Code.(type) {
+	case float64:
+		out.Code = int(code)
+	case string:
+		out.Code, _ = strconv.Atoi(code)
+	}
+	return out
+}
+
+func (a *answer) traceID() string { return a.header.Get("X-Cs-Traceid") }
+
+// apiError makes the error of an answer with a bad status, whatever its body is:
+// Falcon's envelope, HTML of a gateway, or nothing (hazards C3, C4).
+func (a *answer) apiError(operation string) *APIError {
+	e := &APIError{Operation: operation, Status: a.status, TraceID: a.traceID(), RetryAfter: retryAfter(a.header, a.at)}
+	var env envelope
+	if json.Unmarshal(a.body, &env) == nil {
+		for _, m := range env.Errors {
+			e.Messages = append(e.Messages, m.public())
+		}
+		if e.TraceID == "" {
+			e.TraceID = env.Meta.TraceID
+		}
+	}
+	if a.status == http.StatusForbidden {
+		e.Hint = "the API client lacks the scope of this operation, or this machine's address is not on its IP allow-list"
+	}
+	return e
+}
+
+// malformed is the error of a 2xx answer that cannot be understood. What was
+// asked may well have been done.
+func (a *answer) malformed(operation string, cause error) *APIError {
+	return &APIError{
+		Operation: operation, Status: a.status, TraceID: a.traceID(), err: fmt.Errorf("the answer cannot be read: %w", cause),
+		class: resilience.Malformed, sent: resilience.MaybeSent,
+	}
+}
+
+// open reads the envelope of a 2xx. Errors with no resource beside them are the
+// answer (hazard C1); errors beside resources are left to the caller.
+func (a *answer) open(operation string) (*envelope, error) {
+	if len(bytes.TrimSpace(a.body)) == 0 {
+		return nil, a.malformed(operation, errors.New("it is empty"))
+	}
+	var env envelope
+	if err := json.Unmarshal(a.body, &env); err != nil {
+		return nil, a.malformed(operation, err)
+	}
+	if len(env.Resources) == 0 && len(env.Errors) > 0 {
+		e := &APIError{Operation: operation, Status: a.status, TraceID: a.traceID()}
+		for _, m := range env.Errors {
+			e.Messages = append(e.Messages, m.public())
+		}
+		if code := e.Messages[0].Code; code >= 400 && code < 600 {
+			e.Status = code
+		} else {
+			e.class, e.sent = resilience.Malformed, resilience.MaybeSent
+		}
+		return nil, e
+	}
+	return &env, nil
+}
+
+// object is a row whose fields are read one by one, so that a field of an
+// unexpected type costs that field and not the row or the page (hazard C5).
+type object map[string]json.RawMessage
+
+func (o object) str(name string) string {
+	raw := o[name]
+	var s string
+	if json.Unmarshal(raw, &s) == nil {
+		return s
+	}
+	if len(raw) > 0 && (raw[0] == '-' || raw[0] >= '0' && raw[0] <= '9' || raw[0] == 't' || raw[0] == 'f') {
+		return string(raw) // a number or a boolean, digits intact
+	}
+	return ""
+}
+
+func (o object) strs(name string) []string {
+	var s []string
+	if json.Unmarshal(o[name], &s) == nil {
+		return s
+	}
+	return nil
+}
+
+func (o object) time(name string) time.Time {
+	t, err := time.Parse(time.RFC3339, o.str(name))
+	if err != nil {
+		return time.Time{}
+	}
+	return t
+}

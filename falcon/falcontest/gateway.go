@@ -1,0 +1,134 @@
+package falcontest
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/jurymast/jurymast/internal/sim"
+)
+
+// cloud is everything behind the listener.
+type cloud struct {
+	cfg     Config
+	tokens  tokens
+	fleet   fleet
+	scrolls scrolls
+	traces  atomic.Uint64
+
+	requests, tokenRequests, badTokens sim.Window
+}
+
+func newCloud(cfg Config) *cloud {
+	c := &cloud{cfg: cfg}
+	c.tokens.live = map[string]token{}
+	c.fleet = fleet{now: cfg.Now, actionTime: cfg.ActionTime, cid: cfg.CID, hosts: map[string]*device{}}
+	c.scrolls.open = map[string]*scroll{}
+	c.requests = sim.Window{Limit: cfg.Quota, Per: time.Minute}
+	c.tokenRequests = sim.Window{Limit: cfg.TokenQuota, Per: time.Minute}
+	c.badTokens = sim.Window{Limit: cfg.BadTokenQuota, Per: time.Minute}
+	return c
+}
+
+// operation is one API operation.
+type operation struct {
+	scope string
+	serve func(*cloud, *call)
+}
+
+// operations are known by method and path.
+var operations = map[string]operation{
+	"GET /devices/queries/devices-scroll/v1":    {"devices:read", (*cloud).scrollHosts},
+	"GET /devices/queries/devices/v1":           {"devices:read", (*cloud).queryHosts},
+	"GET /devices/queries/devices-hidden/v1":    {"devices:read", (*cloud).queryHiddenHosts},
+	"GET /devices/combined/devices/v1":          {"devices:read", (*cloud).combinedHosts},
+	"GET /devices/entities/devices/v2":          {"devices:read", (*cloud).getHosts},
+	"POST /devices/entities/devices/v2":         {"devices:read", (*cloud).postHosts},
+	"GET /devices/entities/online-state/v1":     {"devices:read", (*cloud).onlineState},
+	"POST /devices/entities/devices-actions/v2": {"devices:write", (*cloud).performAction},
+}
+
+// call is one request on its way through the gateway.
+type call struct {
+	w     http.ResponseWriter
+	r     *http.Request
+	now   time.Time
+	trace string
+	token token
+}
+
+// source is the address quotas of callers without a token are kept by.
+func (q *call) source() string { return bareHost(q.r.RemoteAddr) }
+
+// serve is the whole way of a request: region, token endpoints, quota, token,
+// path, scope, operation.
+func (c *cloud) serve(w http.ResponseWriter, r *http.Request) {
+	q := &call{w: w, r: r, now: c.cfg.Now(), trace: c.nextTrace()}
+	q.gatewayHeaders(c.cfg.Cloud)
+	host := bareHost(r.Host)
+	switch region, api := regions[host]; {
+	case api && region != c.cfg.Cloud:
+		c.redirect(q)
+		return
+	case strings.HasPrefix(host, "firehose."):
+		q.fail(http.StatusNotFound, byGateway, "404: Page Not Found") // no feed has been opened
+		return
+	case isToken(r):
+		c.serveToken(q)
+		return
+	}
+	var ok bool
+	if q.token, ok = c.tokens.check(q.now, r.Header.Get("Authorization")); !ok {
+		if c.take(q, &c.badTokens, q.source()) {
+			q.fail(http.StatusUnauthorized, byGateway, "access denied, invalid bearer token")
+		}
+		return
+	}
+	if !c.take(q, &c.requests, q.token.cid) {
+		return
+	}
+	op, ok := operations[r.Method+" "+r.URL.Path]
+	switch {
+	case !ok:
+		q.fail(http.StatusNotFound, byGateway, "404: Page Not Found")
+	case !c.allowed(op.scope):
+		q.fail(http.StatusForbidden, byGateway, "access denied, authorization failed")
+	default:
+		op.serve(c, q)
+	}
+}
+
+func (c *cloud) allowed(scope string) bool {
+	return c.cfg.Scopes == nil || slices.Contains(c.cfg.Scopes, scope)
+}
+
+// take uses one request of a quota and says so in the headers. When there is
+// none left it answers 429 and reports false. The swagger calls RetryAfter
+// milliseconds, but on the wire it is epoch seconds.
+func (c *cloud) take(q *call, quota *sim.Window, key string) bool {
+	left, wait, ok := quota.Take(key, q.now)
+	h := q.w.Header()
+	h.Set("X-Ratelimit-Limit", strconv.Itoa(quota.Limit))
+	h.Set("X-Ratelimit-Remaining", strconv.Itoa(left))
+	if !ok {
+		again := q.now.Add(wait + time.Second - time.Nanosecond) // rounded up
+		h.Set("X-Ratelimit-Retryafter", strconv.FormatInt(again.Unix(), 10))
+		q.fail(http.StatusTooManyRequests, byGateway, "API rate limit exceeded.")
+	}
+	return ok
+}
+
+// nextTrace returns a UUID that depends only on how many came before it.
+func (c *cloud) nextTrace() string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "trace %d", c.traces.Add(1)))
+	sum[6] = sum[6]&0x0f | 0x40
+	sum[8] = sum[8]&0x3f | 0x80
+	s := hex.EncodeToString(sum[:16])
+	return s[:8] + "-" + s[8:12] + "-" + s[12:16] + "-" + s[16:20] + "-" + s[20:]
+}

@@ -1,0 +1,235 @@
+package falcon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/crowdstrike/gofalcon/falcon/client/hosts"
+	"github.com/crowdstrike/gofalcon/falcon/models"
+
+	"github.com/jurymast/jurymast/resilience"
+)
+
+// Hosts is Falcon's hosts service. Scopes: Hosts read; Hosts write to contain.
+type Hosts struct{ c *Client }
+
+// ContainmentStatus is Falcon's word for the state of a host.
+type ContainmentStatus string
+
+// Falcon's containment states.
+const (
+	Normal         ContainmentStatus = "normal"
+	ContainPending ContainmentStatus = "containment_pending"
+	Contained      ContainmentStatus = "contained"
+	LiftPending    ContainmentStatus = "lift_containment_pending"
+)
+
+// Host is a device as Falcon knows it. Fields that Falcon left out, or filled
+// with something unexpected, are zero; Raw has everything.
+type Host struct {
+	ID              string // device id, also called agent id (aid)
+	CID             string
+	Hostname        string
+	MachineDomain   string
+	Platform        string // Windows, Mac, Linux
+	OSVersion       string
+	AgentVersion    string
+	Status          ContainmentStatus
+	FirstSeen       time.Time
+	LastSeen        time.Time
+	LocalIP         string
+	ExternalIP      string
+	MACAddress      string // 02-c7-00-11-22-33
+	SerialNumber    string
+	InstanceID      string // of the cloud that ServiceProvider names
+	ServiceProvider string
+	Groups          []string
+	Tags            []string
+	Raw             json.RawMessage
+}
+
+func parseHost(raw json.RawMessage) (Host, error) {
+	var o object
+	if err := json.Unmarshal(raw, &o); err != nil {
+		return Host{}, err
+	}
+	h := Host{
+		ID: o.str("device_id"), CID: o.str("cid"), Hostname: o.str("hostname"), MachineDomain: o.str("machine_domain"),
+		Platform: o.str("platform_name"), OSVersion: o.str("os_version"), AgentVersion: o.str("agent_version"),
+		Status: ContainmentStatus(o.str("status")), FirstSeen: o.time("first_seen"), LastSeen: o.time("last_seen"),
+		LocalIP: o.str("local_ip"), ExternalIP: o.str("external_ip"), MACAddress: o.str("mac_address"),
+		SerialNumber: o.str("serial_number"), InstanceID: o.str("instance_id"), ServiceProvider: o.str("service_provider"),
+		Groups: o.strs("groups"), Tags: o.strs("tags"), Raw: raw,
+	}
+	if h.ID == "" {
+		return Host{}, errors.New("no device_id")
+	}
+	return h, nil
+}
+
+// HostQuery selects hosts. The zero query is all of them.
+type HostQuery struct {
+	Filter FQL    // see Equals and And
+	Sort   string // such as "hostname.asc"
+	Limit  int    // rows a page, at most 10,000; default 5,000
+	Cursor string // of an earlier List of the same query
+}
+
+// Query lists full host records.
+func (h *Hosts) Query(q HostQuery) *List[Host] {
+	const name = "hosts.query"
+	if q.Limit == 0 {
+		q.Limit = 5000
+	}
+	l := &List[Host]{operation: name}
+	l.fetch = func(ctx context.Context, token string) (page[Host], error) {
+		p := hosts.NewCombinedDevicesByFilterParamsWithContext(ctx)
+		limit := int64(q.Limit)
+		p.Limit = &limit
+		setIf(&p.Filter, string(q.Filter))
+		setIf(&p.Sort, q.Sort)
+		setIf(&p.Offset, token)
+		var op capture
+		_, _ = hosts.New(&op, nil).CombinedDevicesByFilter(p)
+		w, err := h.c.write(op.op)
+		if err != nil {
+			return page[Host]{}, err
+		}
+		return send(ctx, h.c, resilience.Call{Name: name, Kind: resilience.Read}, w, func(a *answer) (page[Host], error) {
+			env, err := a.open(name)
+			if err != nil {
+				return page[Host]{}, err
+			}
+			out := page[Host]{next: env.Meta.Pagination.Next, total: env.Meta.Pagination.Total}
+			for _, raw := range env.Resources {
+				out.rows = append(out.rows, readRow(name, raw, parseHost))
+			}
+			return out, nil
+		})
+	}
+	l.resume(q.Cursor)
+	return l
+}
+
+// Get returns one host, or an error that matches ErrNotFound.
+func (h *Hosts) Get(ctx context.Context, id string) (Host, error) {
+	const name = "hosts.get"
+	if err := checkID(name, id); err != nil {
+		return Host{}, err
+	}
+	p := hosts.NewPostDeviceDetailsV2ParamsWithContext(ctx)
+	p.Body = &models.MsaIdsRequest{Ids: []string{id}}
+	var op capture
+	_, _ = hosts.New(&op, nil).PostDeviceDetailsV2(p)
+	w, err := h.c.write(op.op)
+	if err != nil {
+		return Host{}, err
+	}
+	// A POST that only reads.
+	return send(ctx, h.c, resilience.Call{Name: name, Kind: resilience.Read}, w, func(a *answer) (Host, error) {
+		env, err := a.open(name)
+		if err != nil {
+			return Host{}, err
+		}
+		for _, raw := range env.Resources {
+			if r := readRow(name, raw, parseHost); r.value.ID == id || r.err != nil {
+				return r.value, r.err
+			}
+		}
+		return Host{}, &APIError{
+			Operation: name, Status: http.StatusNotFound, TraceID: a.traceID(),
+			Messages: []Message{{Code: http.StatusNotFound, Message: "no such host", ID: id}},
+		}
+	})
+}
+
+// Containment is the result of a containment action.
+type Containment struct {
+	ID string
+	// Already: the host was in, or on its way to, the wanted state before.
+	Already bool
+	// Status when it was read back (only if Already), "" otherwise: Falcon acts
+	// after it has answered.
+	Status ContainmentStatus
+}
+
+// Contain cuts the host off the network, apart from Falcon's own cloud. It may
+// safely be repeated: Falcon answers 409 to a host that is contained or about to
+// be, which is read back and reported as Already. Scope: Hosts write.
+func (h *Hosts) Contain(ctx context.Context, id string) (Containment, error) {
+	return h.act(ctx, "hosts.contain", "contain", id, Contained, ContainPending)
+}
+
+// LiftContainment lets the host back on the network; otherwise as Contain.
+func (h *Hosts) LiftContainment(ctx context.Context, id string) (Containment, error) {
+	return h.act(ctx, "hosts.lift_containment", "lift_containment", id, Normal, LiftPending)
+}
+
+func (h *Hosts) act(ctx context.Context, name, action, id string, done, pending ContainmentStatus) (Containment, error) {
+	if err := checkID(name, id); err != nil {
+		return Containment{}, err
+	}
+	p := hosts.NewPerformActionV2ParamsWithContext(ctx)
+	p.ActionName = action
+	p.Body = &models.MsaEntityActionRequestV2{Ids: []string{id}, ActionParameters: []*models.MsaspecActionParameter{}}
+	var op capture
+	_, _ = hosts.New(&op, nil).PerformActionV2(p)
+	w, err := h.c.write(op.op)
+	if err != nil {
+		return Containment{}, err
+	}
+	call := resilience.Call{Name: name, Kind: resilience.Idempotent, Reserve: true}
+	out, err := send(ctx, h.c, call, w, func(a *answer) (Containment, error) {
+		if _, err := a.open(name); err != nil {
+			return Containment{}, err
+		}
+		return Containment{ID: id}, nil
+	})
+	if api, ok := errors.AsType[*APIError](err); ok && api.Status == http.StatusConflict {
+		host, readErr := h.Get(ctx, id)
+		if readErr != nil {
+			return Containment{}, errors.Join(err, readErr)
+		}
+		if host.Status == done || host.Status == pending {
+			return Containment{ID: id, Already: true, Status: host.Status}, nil
+		}
+	}
+	return out, err
+}
+
+func readRow[T any](operation string, raw json.RawMessage, parse func(json.RawMessage) (T, error)) row[T] {
+	v, err := parse(raw)
+	if err != nil {
+		var o object
+		_ = json.Unmarshal(raw, &o)
+		return row[T]{err: &RowError{Operation: operation, ID: o.str("device_id"), Raw: raw, Err: err}}
+	}
+	return row[T]{value: v}
+}
+
+func checkID(operation, id string) error {
+	if strings.TrimSpace(id) == "" {
+		return &argumentError{fmt.Sprintf("falcon %s: the host's id is empty: pass a device id, as in Host.ID", operation)}
+	}
+	return nil
+}
+
+// argumentError is the caller's mistake; nothing was sent.
+type argumentError struct{ text string }
+
+func (e *argumentError) Error() string { return e.text }
+
+func (e *argumentError) Failure() resilience.Failure {
+	return resilience.Failure{Class: resilience.Misuse, Sent: resilience.NotSent}
+}
+
+func setIf(field **string, value string) {
+	if value != "" {
+		*field = &value
+	}
+}

@@ -1,0 +1,254 @@
+// Package token keeps one access token fresh, as a failure domain of its own.
+//
+// When the token service fails: the token at hand is served until it really
+// expires; callers who need a new one wait together, each no longer than its
+// own context, and share one failure; a refusal of the credentials is not asked
+// again for a while. The token policy has its own breaker and deadline, and its
+// failures never count against the API they are for.
+package token
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/jurymast/jurymast/resilience"
+)
+
+// Token is an access token.
+type Token struct {
+	Value   string
+	Expires time.Time
+}
+
+// Error is a failure to get a token: nothing of the call itself was sent.
+type Error struct{ Err error }
+
+// Error tells the cause.
+func (e *Error) Error() string { return "no access token: " + e.Err.Error() }
+
+// Unwrap gives the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Failure makes it a Credential failure of the call that needed the token. Its
+// own class is that of the cause.
+func (e *Error) Failure() resilience.Failure {
+	cause := resilience.Of(e.Err)
+	return resilience.Failure{
+		Class: resilience.Credential, Sent: resilience.NotSent,
+		RequestID: cause.RequestID, RetryAfter: cause.RetryAfter,
+	}
+}
+
+// Holds after a failed fetch, during which the failure is served from memory.
+const (
+	refusedHold   = 30 * time.Second // the service said no: it will say no again
+	transientHold = time.Second
+	// expiryMargin keeps a token from expiring on its way to the server.
+	expiryMargin = 5 * time.Second
+)
+
+// Source gives out one token and renews it. It is safe for concurrent use.
+type Source struct {
+	policy *resilience.Policy
+	fetch  func(context.Context) (Token, error)
+
+	mu        sync.Mutex
+	current   Token
+	fetched   time.Time
+	renew     time.Time // when to fetch the next one although this is still good
+	accepted  bool      // the API took the current token at least once
+	flight    *flight
+	failure   error // the last fetch's, until failedTil
+	failedTil time.Time
+	closed    bool
+	changed   chan struct{} // closed when a flight lands, for Run
+	flights   sync.WaitGroup
+}
+
+// flight is one fetch that several callers wait for.
+type flight struct {
+	done   chan struct{}
+	cancel context.CancelFunc
+	token  Token
+	err    error
+}
+
+// New returns a source that fetches under policy. It does no I/O.
+func New(policy *resilience.Policy, fetch func(context.Context) (Token, error)) *Source {
+	return &Source{policy: policy, fetch: fetch, changed: make(chan struct{})}
+}
+
+// Get returns a token that has not expired. A third into its life it starts to
+// fetch the next one beside the caller.
+func (s *Source) Get(ctx context.Context) (Token, error) {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return Token{}, resilience.ErrClosed
+	}
+	now := time.Now()
+	held := s.failure != nil && now.Before(s.failedTil)
+	if s.current.Value != "" && now.Before(s.current.Expires.Add(-expiryMargin)) {
+		t := s.current
+		if !now.Before(s.renew) && !held && s.flight == nil {
+			s.start(ctx)
+		}
+		s.mu.Unlock()
+		return t, nil
+	}
+	if held {
+		defer s.mu.Unlock()
+		return Token{}, &Error{s.failure}
+	}
+	f := s.flight
+	if f == nil {
+		f = s.start(ctx)
+	}
+	s.mu.Unlock()
+	select {
+	case <-f.done:
+	case <-ctx.Done():
+		return Token{}, &Error{fmt.Errorf("waiting for it: %w", context.Cause(ctx))}
+	}
+	if f.err != nil {
+		return Token{}, &Error{f.err}
+	}
+	return f.token, nil
+}
+
+// start begins a flight; s.mu is held. It outlives the caller that started it,
+// because others may wait for it too, but not the source.
+func (s *Source) start(ctx context.Context) *flight {
+	ctx, cancel := context.WithCancel(resilience.WithoutBackup(context.WithoutCancel(ctx)))
+	f := &flight{done: make(chan struct{}), cancel: cancel}
+	s.flight = f
+	s.flights.Go(func() {
+		defer cancel()
+		f.token, f.err = resilience.Do(ctx, s.policy, resilience.Call{Name: "token", Kind: resilience.Idempotent}, s.fetchSafely)
+		s.land(f)
+	})
+	return f
+}
+
+// fetchSafely keeps a panicking credential from taking the process down.
+func (s *Source) fetchSafely(ctx context.Context) (t Token, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("the credential panicked: %v", v)
+		}
+	}()
+	return s.fetch(ctx)
+}
+
+func (s *Source) land(f *flight) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	s.flight = nil
+	if f.err != nil {
+		s.failure, s.failedTil = f.err, now.Add(hold(f.err))
+	} else {
+		s.failure, s.accepted = nil, false
+		s.current, s.fetched = f.token, now
+		s.renew = now.Add(f.token.Expires.Sub(now) / 3)
+	}
+	close(f.done)
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+func hold(err error) time.Duration {
+	f := resilience.Of(err)
+	switch f.Class {
+	case resilience.Credential, resilience.Denied, resilience.Rejected, resilience.NotFound, resilience.Misuse:
+		return refusedHold
+	}
+	return max(transientHold, f.RetryAfter)
+}
+
+// Accepted notes that the API took the token.
+func (s *Source) Accepted(value string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current.Value == value {
+		s.accepted = true
+	}
+}
+
+// Rejected notes that the API answered 401 to the token and reports whether a
+// new one is worth a try: not if a fresh token was rejected without ever having
+// worked, because then the next one will be too, for a while.
+func (s *Source) Rejected(value string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current.Value != value {
+		return true // somebody already fetched another
+	}
+	worth := s.accepted || time.Since(s.fetched) > refusedHold
+	if worth {
+		s.current = Token{}
+	}
+	return worth
+}
+
+// Run keeps the token warm until ctx ends: it fetches the first one at once and
+// the next a third into each one's life. It returns the context's error, or
+// resilience.ErrClosed.
+func (s *Source) Run(ctx context.Context) error {
+	for {
+		s.mu.Lock()
+		if s.closed {
+			s.mu.Unlock()
+			return resilience.ErrClosed
+		}
+		at, changed := s.renew, s.changed
+		if s.failure != nil && s.failedTil.After(at) {
+			at = s.failedTil
+		}
+		wait := time.Until(at)
+		if wait <= 0 && s.flight == nil {
+			s.start(ctx)
+		}
+		s.mu.Unlock()
+		timer := time.NewTimer(max(wait, time.Second))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		case <-changed:
+			timer.Stop()
+		case <-timer.C:
+		}
+	}
+}
+
+// Expires is when the token at hand expires; zero if there is none.
+func (s *Source) Expires() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.current.Expires
+}
+
+// Close ends a fetch under way and waits for it, no longer than ctx.
+func (s *Source) Close(ctx context.Context) error {
+	s.mu.Lock()
+	if !s.closed {
+		s.closed = true
+		close(s.changed)
+		s.changed = make(chan struct{})
+	}
+	if s.flight != nil {
+		s.flight.cancel()
+	}
+	s.mu.Unlock()
+	done := make(chan struct{})
+	go func() { s.flights.Wait(); close(done) }()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
