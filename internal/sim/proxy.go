@@ -17,7 +17,8 @@ type proxy struct {
 	listener net.Listener
 	http     *http.Server
 	conns    connSet
-	done     sync.WaitGroup
+	done     sync.WaitGroup // the server
+	pumps    gate
 }
 
 func startProxy(s *Server) (*proxy, error) {
@@ -38,6 +39,7 @@ func (p *proxy) close() {
 	_ = p.http.Close()
 	p.conns.closeAll()
 	p.done.Wait()
+	p.pumps.close()
 }
 
 func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -57,12 +59,21 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	_, _ = io.WriteString(near, "HTTP/1.1 200 Connection established\r\n\r\n")
-	p.done.Go(func() { pump(far, buf) })
-	p.done.Go(func() { pump(near, far) })
+	p.pump(far, near, buf)
+	p.pump(near, far, far)
 }
 
-// pump copies until src ends and then closes dst, which ends the other direction.
-func pump(dst net.Conn, src io.Reader) {
-	_, _ = io.Copy(dst, src)
-	_ = dst.Close()
+// pump copies from src, read through r, until it ends, and then closes both
+// ends, which stops the other direction.
+func (p *proxy) pump(dst, src net.Conn, r io.Reader) {
+	shut := func() { _, _ = dst.Close(), src.Close() }
+	if !p.pumps.enter() {
+		shut()
+		return
+	}
+	go func() {
+		defer p.pumps.leave()
+		defer shut()
+		_, _ = io.Copy(dst, r)
+	}()
 }

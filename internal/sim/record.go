@@ -30,13 +30,42 @@ type Request struct {
 type recorder struct {
 	mu       sync.Mutex
 	requests []*Request
-	serving  sync.WaitGroup
+	serving  gate
+}
+
+// gate counts what is under way and, once closed, lets nothing new begin. (A
+// bare WaitGroup must not be added to while somebody waits for it.)
+type gate struct {
+	mu     sync.Mutex
+	closed bool
+	wg     sync.WaitGroup
+}
+
+func (g *gate) enter() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return false
+	}
+	g.wg.Add(1)
+	return true
+}
+
+func (g *gate) leave() { g.wg.Done() }
+
+func (g *gate) close() {
+	g.mu.Lock()
+	g.closed = true
+	g.mu.Unlock()
+	g.wg.Wait()
 }
 
 func (rec *recorder) wrap(now func() time.Time, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		rec.serving.Add(1)
-		defer rec.serving.Done()
+		if !rec.serving.enter() {
+			return
+		}
+		defer rec.serving.leave()
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 		if err != nil {
 			return // the client gave up in the middle, or sent too much
@@ -74,8 +103,6 @@ func (rec *recorder) reset() {
 	defer rec.mu.Unlock()
 	rec.requests = nil
 }
-
-func (rec *recorder) wait() { rec.serving.Wait() }
 
 // statusWriter reports the status before it is sent and lets Flush and Hijack
 // through.

@@ -198,7 +198,7 @@ func (s *Server) Close() {
 		p.close()
 	}
 	s.done.Wait()
-	s.record.wait()
+	s.record.serving.close()
 	for _, t := range clients {
 		t.CloseIdleConnections()
 	}
