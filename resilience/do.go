@@ -158,7 +158,8 @@ func (r *run) open(ctx context.Context) (*evidence, context.Context, context.Can
 			deadline, cause = end, errAttemptTimeout
 		}
 	}
-	if deadline.IsZero() {
+	// At the caller's own deadline its context ends by itself, with its own cause.
+	if d, ok := ctx.Deadline(); deadline.IsZero() || ok && !d.After(deadline) {
 		actx, cancel := context.WithCancel(a)
 		return a, actx, cancel
 	}
