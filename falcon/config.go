@@ -9,23 +9,12 @@ import (
 	"net/url"
 	"os"
 
+	"github.com/jurymast/jurymast/internal/secret"
 	"github.com/jurymast/jurymast/resilience"
 )
 
-// Secret is a string that does not print itself.
-type Secret string
-
-// String hides the secret.
-func (Secret) String() string { return "[redacted]" }
-
-// GoString hides the secret from %#v.
-func (Secret) GoString() string { return `"[redacted]"` }
-
-// MarshalText hides the secret from JSON.
-func (Secret) MarshalText() ([]byte, error) { return []byte("[redacted]"), nil }
-
-// LogValue hides the secret from slog.
-func (Secret) LogValue() slog.Value { return slog.StringValue("[redacted]") }
+// Secret is a string that prints as [redacted].
+type Secret = secret.Secret
 
 // Credentials are an API client's id and secret.
 type Credentials struct {

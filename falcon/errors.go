@@ -87,22 +87,6 @@ func (e *APIError) Failure() resilience.Failure {
 	return f
 }
 
-// RowError is a row that could not be read; a list goes on after it.
-type RowError struct {
-	Operation string
-	ID        string // of the row, if it is known
-	Raw       []byte
-	Err       error
-}
-
-// Error names the row.
-func (e *RowError) Error() string {
-	return fmt.Sprintf("falcon %s: row %q: %v", e.Operation, e.ID, e.Err)
-}
-
-// Unwrap gives the cause.
-func (e *RowError) Unwrap() error { return e.Err }
-
 // retryAfter reads X-RateLimit-RetryAfter: the epoch in seconds on the wire, in
 // milliseconds by the swagger (hazards B3, B4), and the standard header.
 func retryAfter(h http.Header, now time.Time) time.Duration {

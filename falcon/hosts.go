@@ -12,6 +12,7 @@ import (
 	"github.com/crowdstrike/gofalcon/falcon/client/hosts"
 	"github.com/crowdstrike/gofalcon/falcon/models"
 
+	"github.com/jurymast/jurymast/internal/paging"
 	"github.com/jurymast/jurymast/resilience"
 )
 
@@ -86,8 +87,7 @@ func (h *Hosts) Query(q HostQuery) *List[Host] {
 	if q.Limit == 0 {
 		q.Limit = 5000
 	}
-	l := &List[Host]{operation: name}
-	l.fetch = func(ctx context.Context, token string) (page[Host], error) {
+	return paging.New("falcon "+name, q.Cursor, func(ctx context.Context, token string) (paging.Page[Host], error) {
 		p := hosts.NewCombinedDevicesByFilterParamsWithContext(ctx)
 		limit := int64(q.Limit)
 		p.Limit = &limit
@@ -98,22 +98,20 @@ func (h *Hosts) Query(q HostQuery) *List[Host] {
 		_, _ = hosts.New(&op, nil).CombinedDevicesByFilter(p)
 		w, err := h.c.write(op.op)
 		if err != nil {
-			return page[Host]{}, err
+			return paging.Page[Host]{}, err
 		}
-		return send(ctx, h.c, resilience.Call{Name: name, Kind: resilience.Read}, w, func(a *answer) (page[Host], error) {
+		return send(ctx, h.c, resilience.Call{Name: name, Kind: resilience.Read}, w, func(a *answer) (paging.Page[Host], error) {
 			env, err := a.open(name)
 			if err != nil {
-				return page[Host]{}, err
+				return paging.Page[Host]{}, err
 			}
-			out := page[Host]{next: env.Meta.Pagination.Next, total: env.Meta.Pagination.Total}
+			out := paging.Page[Host]{Next: env.Meta.Pagination.Next, Total: env.Meta.Pagination.Total}
 			for _, raw := range env.Resources {
-				out.rows = append(out.rows, readRow(name, raw, parseHost))
+				out.Rows = append(out.Rows, readRow(name, raw, parseHost))
 			}
 			return out, nil
 		})
-	}
-	l.resume(q.Cursor)
-	return l
+	})
 }
 
 // Get returns one host, or an error that matches ErrNotFound.
@@ -137,8 +135,8 @@ func (h *Hosts) Get(ctx context.Context, id string) (Host, error) {
 			return Host{}, err
 		}
 		for _, raw := range env.Resources {
-			if r := readRow(name, raw, parseHost); r.value.ID == id || r.err != nil {
-				return r.value, r.err
+			if r := readRow(name, raw, parseHost); r.Value.ID == id || r.Err != nil {
+				return r.Value, r.Err
 			}
 		}
 		return Host{}, &APIError{
@@ -202,14 +200,14 @@ func (h *Hosts) act(ctx context.Context, name, action, id string, done, pending 
 	return out, err
 }
 
-func readRow[T any](operation string, raw json.RawMessage, parse func(json.RawMessage) (T, error)) row[T] {
+func readRow[T any](operation string, raw json.RawMessage, parse func(json.RawMessage) (T, error)) paging.Row[T] {
 	v, err := parse(raw)
 	if err != nil {
 		var o object
 		_ = json.Unmarshal(raw, &o)
-		return row[T]{err: &RowError{Operation: operation, ID: o.str("device_id"), Raw: raw, Err: err}}
+		return paging.Row[T]{Err: &RowError{Operation: "falcon " + operation, ID: o.str("device_id"), Raw: raw, Err: err}}
 	}
-	return row[T]{value: v}
+	return paging.Row[T]{Value: v}
 }
 
 func checkID(operation, id string) error {

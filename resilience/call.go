@@ -43,6 +43,9 @@ type Call struct {
 	Timeout time.Duration
 	// Attempts bounds the attempts instead of Config.Retry.Attempts.
 	Attempts int
+	// Quota, if not nil, is spent instead of Config.Quota: some vendors count
+	// each operation by itself.
+	Quota *Quota
 	// Reserve lets the call use the part of the quota kept for urgent calls.
 	Reserve bool
 }

@@ -108,8 +108,12 @@ func (r *run) admit(ctx context.Context) (ticket, bool) {
 		r.refuseOpen(now, wait)
 		return ticket{}, false
 	}
-	if p.cfg.Quota != nil {
-		if err := p.cfg.Quota.take(ctx, r.deadline, r.call.Reserve); err != nil {
+	quota := p.cfg.Quota
+	if r.call.Quota != nil {
+		quota = r.call.Quota
+	}
+	if quota != nil {
+		if err := quota.take(ctx, r.deadline, r.call.Reserve); err != nil {
 			r.refuse(ctx, err)
 			return ticket{}, false
 		}
