@@ -85,29 +85,22 @@ type exchange struct {
 
 func (x *exchange) send(attempt context.Context) (*http.Response, error) {
 	x.drop()
-	// The attempt's deadline ends with the headers, the caller's with the body.
-	ctx, cancel := context.WithCancelCause(context.WithoutCancel(attempt))
-	headers := context.AfterFunc(attempt, func() { cancel(context.Cause(attempt)) })
+	ctx, headers := KeepBody(attempt, x.req.Context())
 	req := x.req.WithContext(ctx)
 	if x.sent && x.req.GetBody != nil {
 		body, err := x.req.GetBody()
 		if err != nil {
-			headers()
-			cancel(nil)
+			headers(nil)
 			return nil, err
 		}
 		req.Body = body
 	}
 	x.sent = true
 	resp, err := x.wire.RoundTrip(req)
-	headers()
+	headers(resp)
 	if err != nil {
-		cancel(nil)
 		return nil, err
 	}
-	caller := x.req.Context()
-	body := context.AfterFunc(caller, func() { cancel(context.Cause(caller)) })
-	resp.Body = &endingBody{ReadCloser: resp.Body, end: func() { body(); cancel(nil) }}
 	if f := OfStatus(resp.StatusCode); f.Class.RetrySame() || f.Class.rule().trips && resp.StatusCode >= 400 {
 		f.RetryAfter = RetryAfter(resp.Header, time.Now())
 		x.last = resp
@@ -145,12 +138,31 @@ type statusError struct{ failure Failure }
 func (e *statusError) Error() string    { return fmt.Sprintf("HTTP %d", e.failure.Status) }
 func (e *statusError) Failure() Failure { return e.failure }
 
+// KeepBody lets the body of an answer outlive the attempt that got it. It returns
+// the context to send the request with, which ends with the attempt until
+// headers is called with the answer (nil if there is none), and from then on with
+// caller or when the answer's body is closed, whichever comes first.
+func KeepBody(attempt, caller context.Context) (ctx context.Context, headers func(*http.Response)) {
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(attempt))
+	release := context.AfterFunc(attempt, func() { cancel(context.Cause(attempt)) })
+	return ctx, func(resp *http.Response) {
+		release()
+		if resp == nil {
+			cancel(nil)
+			return
+		}
+		release = context.AfterFunc(caller, func() { cancel(context.Cause(caller)) })
+		resp.Body = &endingBody{ReadCloser: resp.Body, end: func() { release(); cancel(nil) }}
+	}
+}
+
 // endingBody frees the attempt's context when the caller is done with the body.
 type endingBody struct {
 	io.ReadCloser
 	end func()
 }
 
+// Close closes the body and ends its context.
 func (b *endingBody) Close() error {
 	defer b.end()
 	return b.ReadCloser.Close()

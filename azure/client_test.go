@@ -1,0 +1,488 @@
+package azure_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
+	"go.uber.org/goleak"
+
+	"github.com/jurymast/jurymast/azure"
+	"github.com/jurymast/jurymast/azure/azuretest"
+	"github.com/jurymast/jurymast/resilience"
+	"github.com/jurymast/jurymast/resilience/fault"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// cloud runs a test against a simulated Microsoft with machines ws-000 .. ws-<n-1>,
+// in a bubble where time is virtual.
+func cloud(t *testing.T, server azuretest.Config, change func(*azure.Config), test func(*testing.T, *azuretest.Server, *azure.Client)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		server.InMemory = true
+		if server.Machines == nil {
+			server.Machines = fleet(3)
+		}
+		srv, err := azuretest.NewServer(server)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer srv.Close()
+		cfg := azure.Config{
+			TenantID: azuretest.TenantID, ClientID: azuretest.ClientID, ClientSecret: azuretest.ClientSecret,
+			HTTPClient: srv.Client(),
+		}
+		if change != nil {
+			change(&cfg)
+		}
+		c, err := azure.New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := c.Close(context.Background()); err != nil {
+				t.Error(err)
+			}
+		}()
+		test(t, srv, c)
+	})
+}
+
+func fleet(n int) []azuretest.Machine {
+	out := make([]azuretest.Machine, n)
+	for i := range out {
+		out[i] = azuretest.Machine{ID: fmt.Sprintf("%040x", i+1), ComputerDNSName: fmt.Sprintf("ws-%03d.corp.example", i)}
+	}
+	return out
+}
+
+var first = fmt.Sprintf("%040x", 1)
+
+func tokenRequests(s *azuretest.Server) (n int) {
+	for _, r := range s.Requests() {
+		if strings.HasSuffix(r.Path, "/oauth2/v2.0/token") {
+			n++
+		}
+	}
+	return n
+}
+
+func TestFindGetIsolateUnisolate(t *testing.T) {
+	cloud(t, azuretest.Config{}, nil, func(t *testing.T, srv *azuretest.Server, c *azure.Client) {
+		ctx := t.Context()
+		var found []azure.Machine
+		for m, err := range c.Defender.Machines(azure.Query{Filter: azure.Equals("computerDnsName", "ws-000.corp.example")}).All(ctx) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			found = append(found, m)
+		}
+		if len(found) != 1 || found[0].ID != first {
+			t.Fatalf("found %+v", found)
+		}
+		if m, err := c.Defender.Machine(ctx, first); err != nil || m.ComputerDNSName != "ws-000.corp.example" {
+			t.Errorf("%+v, %v", m, err)
+		}
+		is, err := c.Defender.Isolate(ctx, first, azure.Isolate{Comment: "test"})
+		if err != nil || is.Already || !is.Action.Status.Open() {
+			t.Fatalf("%+v, %v", is, err)
+		}
+		// While it is open, and after it succeeded, nothing is sent again.
+		for range 2 {
+			if is, err := c.Defender.Isolate(ctx, first, azure.Isolate{Comment: "test"}); err != nil || !is.Already {
+				t.Errorf("%+v, %v", is, err)
+			}
+			time.Sleep(2 * time.Second)
+		}
+		if !srv.Isolated(first) {
+			t.Error("not isolated")
+		}
+		if a, err := c.Defender.Action(ctx, is.Action.ID); err != nil || a.Status != azure.ActionSucceeded {
+			t.Errorf("%+v, %v", a, err)
+		}
+		if is, err := c.Defender.Unisolate(ctx, first, azure.Isolate{Comment: "test"}); err != nil || is.Already {
+			t.Errorf("%+v, %v", is, err)
+		}
+		time.Sleep(2 * time.Second)
+		if srv.Isolated(first) || len(srv.Actions()) != 2 {
+			t.Errorf("isolated %v, %d actions", srv.Isolated(first), len(srv.Actions()))
+		}
+	})
+}
+
+func TestReleaseWaitsForTheIsolationUnderWay(t *testing.T) {
+	cloud(t, azuretest.Config{ActionTime: time.Minute}, nil, func(t *testing.T, _ *azuretest.Server, c *azure.Client) {
+		if _, err := c.Defender.Isolate(t.Context(), first, azure.Isolate{Comment: "x"}); err != nil {
+			t.Fatal(err)
+		}
+		_, err := c.Defender.Unisolate(t.Context(), first, azure.Isolate{Comment: "x"})
+		if busy, ok := errors.AsType[*azure.BusyError](err); !ok || busy.Action.Type != "Isolate" {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func TestUnisolateOfANeverIsolatedMachineSendsNothing(t *testing.T) {
+	cloud(t, azuretest.Config{}, nil, func(t *testing.T, srv *azuretest.Server, c *azure.Client) {
+		is, err := c.Defender.Unisolate(t.Context(), first, azure.Isolate{Comment: "x"})
+		if err != nil || !is.Already || len(srv.Actions()) != 0 {
+			t.Errorf("%+v, %v, %d actions", is, err, len(srv.Actions()))
+		}
+	})
+}
+
+// product.md 0.5: an isolation sent twice can leave the host isolated. A lost
+// answer, a 503 and a timeout are all "may have been sent".
+func TestIsolateIsNeverSentTwice(t *testing.T) {
+	for _, rule := range []fault.Rule{
+		{Kind: fault.LoseResponse}, {Kind: fault.Status, Status: 503}, {Kind: fault.Blackhole}, {Kind: fault.Reset},
+	} {
+		t.Run(rule.Kind.String(), func(t *testing.T) {
+			cloud(t, azuretest.Config{}, nil, func(t *testing.T, srv *azuretest.Server, c *azure.Client) {
+				rule.Method, rule.Path = http.MethodPost, "/api/machines"
+				srv.Faults().Add(rule)
+				_, err := c.Defender.Isolate(t.Context(), first, azure.Isolate{Comment: "x"})
+				if f := resilience.Of(err); err == nil || f.Sent != resilience.MaybeSent {
+					t.Errorf("got %v (%v)", err, f.Sent)
+				}
+				posts := 0
+				for _, r := range srv.Requests() {
+					if strings.HasSuffix(r.Path, "/isolate") {
+						posts++
+					}
+				}
+				if posts != 1 {
+					t.Errorf("%d POSTs", posts)
+				}
+			})
+		})
+	}
+}
+
+func TestAFailedReadBeforeTheEffectIsNotSent(t *testing.T) {
+	cloud(t, azuretest.Config{}, nil, func(t *testing.T, srv *azuretest.Server, c *azure.Client) {
+		srv.Faults().Add(fault.Rule{Kind: fault.LoseResponse, Path: "/api/machineactions"})
+		_, err := c.Defender.Isolate(t.Context(), first, azure.Isolate{Comment: "x"})
+		if f := resilience.Of(err); err == nil || f.Sent != resilience.NotSent || len(srv.Actions()) > 0 {
+			t.Errorf("got %v (%v), %d actions", err, f.Sent, len(srv.Actions()))
+		}
+	})
+}
+
+func TestListsPageAndResume(t *testing.T) {
+	cloud(t, azuretest.Config{Machines: fleet(25)}, nil, func(t *testing.T, _ *azuretest.Server, c *azure.Client) {
+		seen := map[string]bool{}
+		l := c.Defender.Machines(azure.Query{})
+		for m, err := range l.All(t.Context()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			seen[m.ID] = true
+			if len(seen) == 10 {
+				break
+			}
+		}
+		for m, err := range c.Defender.Machines(azure.Query{Cursor: l.Cursor()}).All(t.Context()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if seen[m.ID] {
+				t.Errorf("%s came twice", m.ID)
+			}
+			seen[m.ID] = true
+		}
+		if len(seen) != 25 {
+			t.Errorf("saw %d of 25", len(seen))
+		}
+		if n := len(collect(t, c.Defender.Machines(azure.Query{Top: 4}))); n != 4 {
+			t.Errorf("Top 4 gave %d", n)
+		}
+	})
+}
+
+func collect[T any](t *testing.T, l *azure.List[T]) (out []T) {
+	t.Helper()
+	for v, err := range l.All(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, v)
+	}
+	return out
+}
+
+// Docs: the list answers 404 when there is no machine.
+func TestNoMachinesIsAnEmptyList(t *testing.T) {
+	cloud(t, azuretest.Config{Machines: []azuretest.Machine{}}, nil, func(t *testing.T, _ *azuretest.Server, c *azure.Client) {
+		if got := collect(t, c.Defender.Machines(azure.Query{})); len(got) != 0 {
+			t.Errorf("got %v", got)
+		}
+	})
+}
+
+// 1.2: azcore follows a next link to any host, with the bearer token.
+func TestNextLinkIsPinned(t *testing.T) {
+	cloud(t, azuretest.Config{}, nil, func(t *testing.T, srv *azuretest.Server, c *azure.Client) {
+		srv.Faults().Add(fault.Rule{Kind: fault.Status, Status: 200, Path: "/api/machines", Body: `{"value":[{"id":"a"}],"@odata.nextLink":"https://evil.test/api/machines"}`})
+		var last error
+		for _, err := range c.Defender.Machines(azure.Query{}).All(t.Context()) {
+			last = err
+		}
+		if host, ok := errors.AsType[*resilience.HostError](last); !ok || host.Host != "evil.test" {
+			t.Errorf("got %v", last)
+		}
+	})
+}
+
+// 1.2: a caller's retry options in the context re-enable azcore's retries.
+func TestRetryOptionsInTheContextAreRefused(t *testing.T) {
+	cloud(t, azuretest.Config{}, nil, func(t *testing.T, srv *azuretest.Server, c *azure.Client) {
+		srv.Faults().Add(fault.Rule{Kind: fault.Status, Status: 503, Method: http.MethodPost, Path: "/api/machines"})
+		ctx := policy.WithRetryOptions(t.Context(), policy.RetryOptions{MaxRetries: 5, RetryDelay: time.Millisecond})
+		_, _ = c.Defender.Isolate(ctx, first, azure.Isolate{Comment: "x"})
+		n := 0
+		for _, r := range srv.Requests() {
+			if r.Method == http.MethodPost && strings.HasPrefix(r.Path, "/api") {
+				n++
+			}
+		}
+		if n != 1 {
+			t.Errorf("%d POSTs", n)
+		}
+	})
+}
+
+// 1.3: after a 401 azidentity hands out the same cached token.
+func TestRevokedTokenIsReplaced(t *testing.T) {
+	cloud(t, azuretest.Config{}, nil, func(t *testing.T, srv *azuretest.Server, c *azure.Client) {
+		if _, err := c.Defender.Machine(t.Context(), first); err != nil {
+			t.Fatal(err)
+		}
+		srv.RevokeTokens()
+		if _, err := c.Defender.Machine(t.Context(), first); err != nil {
+			t.Fatal(err)
+		}
+		if n := tokenRequests(srv); n != 2 {
+			t.Errorf("%d token requests", n)
+		}
+	})
+}
+
+// T1, T2: waiters ignore their deadlines, and failures are replayed one by one.
+func TestT1T2TokenOutage(t *testing.T) {
+	cloud(t, azuretest.Config{}, nil, func(t *testing.T, srv *azuretest.Server, c *azure.Client) {
+		srv.Faults().Add(fault.Rule{Kind: fault.Blackhole, Host: "login.microsoftonline.com"})
+		done := make(chan time.Duration, 10)
+		for range 10 {
+			go func() {
+				ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+				defer cancel()
+				begin := time.Now()
+				if _, err := c.Defender.Machine(ctx, first); !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("got %v", err)
+				}
+				done <- time.Since(begin)
+			}()
+		}
+		for range 10 {
+			if d := <-done; d != 500*time.Millisecond {
+				t.Errorf("returned after %v", d)
+			}
+		}
+		if c.Policy().State() != resilience.Closed {
+			t.Error("a token outage opened the API's breaker")
+		}
+	})
+}
+
+// T6, T7: azidentity's errors have no chain and no status.
+func TestTokenErrorsSayWhatToDo(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change func(*azure.Config)
+		code   string
+		hint   string
+	}{
+		"wrong secret":   {func(c *azure.Config) { c.ClientSecret = "wrong" }, "AADSTS7000215", "Config.ClientSecret"},
+		"unknown client": {func(c *azure.Config) { c.ClientID = "00000000-0000-0000-0000-000000000000" }, "AADSTS700016", "Config.ClientID"},
+		"unknown tenant": {func(c *azure.Config) { c.TenantID = "00000000-0000-0000-0000-000000000000" }, "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cloud(t, azuretest.Config{}, tc.change, func(t *testing.T, srv *azuretest.Server, c *azure.Client) {
+				var err error
+				for range 5 {
+					_, err = c.Defender.Machine(t.Context(), first)
+				}
+				e, ok := errors.AsType[*azure.TokenError](err)
+				if !ok || (tc.code != "" && e.Code != tc.code) || !strings.Contains(e.Error(), tc.hint) {
+					t.Errorf("got %v", err)
+				}
+				if f := resilience.Of(err); f.Class != resilience.Credential || f.Sent != resilience.NotSent {
+					t.Errorf("got %+v", f)
+				}
+				if n := tokenRequests(srv); n > 1 {
+					t.Errorf("%d token requests for 5 calls", n)
+				}
+			})
+		})
+	}
+}
+
+func TestTypedErrors(t *testing.T) {
+	t.Run("unknown machine", func(t *testing.T) {
+		cloud(t, azuretest.Config{}, nil, func(t *testing.T, _ *azuretest.Server, c *azure.Client) {
+			_, err := c.Defender.Machine(t.Context(), "f00")
+			if api, ok := errors.AsType[*azure.APIError](err); !ok || !errors.Is(err, azure.ErrNotFound) || api.Code != "ResourceNotFound" || api.RequestID == "" {
+				t.Errorf("got %v", err)
+			}
+		})
+	})
+	t.Run("read-only", func(t *testing.T) {
+		cloud(t, azuretest.Config{}, func(cfg *azure.Config) { cfg.ReadOnly = true }, func(t *testing.T, srv *azuretest.Server, c *azure.Client) {
+			if _, err := c.Defender.Isolate(t.Context(), first, azure.Isolate{Comment: "x"}); !errors.Is(err, azure.ErrReadOnly) || len(srv.Requests()) > 0 {
+				t.Errorf("got %v", err)
+			}
+			if _, err := c.Defender.Machine(t.Context(), first); err != nil {
+				t.Error(err)
+			}
+		})
+	})
+	t.Run("closed", func(t *testing.T) {
+		cloud(t, azuretest.Config{}, nil, func(t *testing.T, _ *azuretest.Server, c *azure.Client) {
+			_ = c.Close(t.Context())
+			if _, err := c.Defender.Machine(t.Context(), first); !errors.Is(err, azure.ErrClosed) {
+				t.Errorf("got %v", err)
+			}
+		})
+	})
+	t.Run("missing permission", func(t *testing.T) {
+		cloud(t, azuretest.Config{Roles: []string{"Machine.Read.All"}}, nil, func(t *testing.T, _ *azuretest.Server, c *azure.Client) {
+			_, err := c.Defender.Isolate(t.Context(), first, azure.Isolate{Comment: "x"})
+			if f := resilience.Of(err); f.Class != resilience.Denied || f.Sent != resilience.Answered {
+				t.Errorf("got %v", err)
+			}
+		})
+	})
+	t.Run("empty arguments", func(t *testing.T) {
+		cloud(t, azuretest.Config{}, nil, func(t *testing.T, srv *azuretest.Server, c *azure.Client) {
+			_, err1 := c.Defender.Isolate(t.Context(), "", azure.Isolate{Comment: "x"})
+			_, err2 := c.Defender.Isolate(t.Context(), first, azure.Isolate{})
+			if err1 == nil || err2 == nil || len(srv.Requests()) > 0 {
+				t.Errorf("%v, %v", err1, err2)
+			}
+		})
+	})
+}
+
+func TestConfigErrorsNameTheField(t *testing.T) {
+	ok := azure.Config{TenantID: "t", ClientID: "c", ClientSecret: "s"}
+	for field, change := range map[string]func(*azure.Config){
+		"Config.TenantID":     func(c *azure.Config) { c.TenantID = "" },
+		"Config.Cloud":        func(c *azure.Config) { c.Cloud = "mars" },
+		"Config.DefenderURL":  func(c *azure.Config) { c.DefenderURL = "http://x" },
+		"Config.AuthorityURL": func(c *azure.Config) { c.AuthorityURL = "nowhere" },
+		"Config.Policy":       func(c *azure.Config) { c.Policy.Attempt, c.Policy.Total = 9, 8 },
+		"Config.AuthPolicy":   func(c *azure.Config) { c.AuthPolicy.Attempt, c.AuthPolicy.Total = 9, 8 },
+	} {
+		cfg := ok
+		change(&cfg)
+		if _, err := azure.New(cfg); err == nil || !strings.Contains(err.Error(), field) {
+			t.Errorf("%s: %v", field, err)
+		}
+	}
+}
+
+func TestConfigFromEnv(t *testing.T) {
+	for _, name := range []string{"AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_AUTHORITY_HOST"} {
+		t.Setenv(name, "")
+	}
+	t.Setenv("AZURE_CLIENT_SECRET", "hush-hush")
+	if _, err := azure.ConfigFromEnv(); err == nil || !strings.Contains(err.Error(), "AZURE_TENANT_ID") {
+		t.Errorf("got %v", err)
+	}
+	t.Setenv("AZURE_TENANT_ID", "t")
+	t.Setenv("AZURE_CLIENT_ID", "c")
+	cfg, err := azure.ConfigFromEnv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := fmt.Sprintf("%v %+v %#v", cfg, cfg, cfg); strings.Contains(s, "hush") {
+		t.Errorf("the secret prints: %s", s)
+	}
+	t.Setenv("AZURE_CLIENT_SECRET", "")
+	if cfg, err := azure.ConfigFromEnv(); err != nil || cfg.Credential == nil {
+		t.Errorf("%+v, %v", cfg, err)
+	}
+}
+
+// Any official Azure client runs under the policy, with its own errors.
+func TestClientOptionsCarryOfficialClients(t *testing.T) {
+	cloud(t, azuretest.Config{}, func(c *azure.Config) { c.ReadOnly = true }, func(t *testing.T, srv *azuretest.Server, c *azure.Client) {
+		options := c.ClientOptions()
+		bearer := runtime.NewBearerTokenPolicy(c.Credential(), []string{"https://api.securitycenter.microsoft.com/.default"}, nil)
+		pl := runtime.NewPipeline("official", "v1", runtime.PipelineOptions{PerRetry: []policy.Policy{bearer}}, &options)
+		call := func(method, path string) (*http.Response, error) {
+			req, err := runtime.NewRequest(t.Context(), method, "https://api.security.microsoft.com"+path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return pl.Do(req)
+		}
+		srv.Faults().Add(fault.Rule{Kind: fault.Status, Status: 503, Path: "/api", Count: 1})
+		resp, err := call(http.MethodGet, "/api/machines/"+first)
+		if err != nil || resp.StatusCode != 200 {
+			t.Fatalf("%v, %v", resp, err)
+		}
+		if body, err := io.ReadAll(resp.Body); err != nil || !strings.Contains(string(body), "ws-000") {
+			t.Errorf("%s, %v", body, err)
+		}
+		resp, err = call(http.MethodGet, "/api/machines/f00")
+		if err != nil || resp.StatusCode != 404 {
+			t.Errorf("the official client must see its own answer: %v, %v", resp, err)
+		}
+		if e, ok := errors.AsType[*azcore.ResponseError](runtime.NewResponseError(resp)); !ok || e.ErrorCode != "ResourceNotFound" {
+			t.Errorf("got %v", e)
+		}
+		if _, err := call(http.MethodPost, "/api/machines/"+first+"/isolate"); !errors.Is(err, azure.ErrReadOnly) {
+			t.Errorf("got %v", err)
+		}
+		srv.Faults().Add(fault.Rule{Kind: fault.Refuse})
+		begin := time.Now()
+		if _, err := call(http.MethodGet, "/api/machines/"+first); resilience.Of(err).Class != resilience.Refused {
+			t.Errorf("got %v", err)
+		}
+		if d := time.Since(begin); d > 2*time.Second {
+			t.Errorf("azcore's own retries took part: %v", d)
+		}
+	})
+}
+
+func TestRunKeepsTheTokenWarm(t *testing.T) {
+	cloud(t, azuretest.Config{}, nil, func(t *testing.T, srv *azuretest.Server, c *azure.Client) {
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- c.Run(ctx) }()
+		time.Sleep(25 * time.Minute)
+		outage := srv.Faults().Add(fault.Rule{Kind: fault.Status, Status: 503, Host: "login.microsoftonline.com"})
+		for range 30 {
+			time.Sleep(time.Minute)
+			if _, err := c.Defender.Machine(t.Context(), first); err != nil {
+				t.Fatalf("a token outage shorter than the token's life: %v", err)
+			}
+		}
+		outage()
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("Run: %v", err)
+		}
+	})
+}

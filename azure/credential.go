@@ -1,0 +1,182 @@
+package azure
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"sync"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
+
+	"github.com/jurymast/jurymast/internal/token"
+	"github.com/jurymast/jurymast/resilience"
+)
+
+// CredentialFactory makes a new credential. It is called for every token
+// request, so that no cached token stands in the way of a fresh one. It must use
+// the options it is given: they carry the transport, the cloud, and no retries.
+//
+//	azure.Config{Credential: func(o azcore.ClientOptions) (azcore.TokenCredential, error) {
+//		return azidentity.NewManagedIdentityCredential(&azidentity.ManagedIdentityCredentialOptions{ClientOptions: o})
+//	}}
+type CredentialFactory func(azcore.ClientOptions) (azcore.TokenCredential, error)
+
+// ClientSecretCredential signs in with a client secret.
+func ClientSecretCredential(tenantID, clientID string, clientSecret Secret) CredentialFactory {
+	return func(o azcore.ClientOptions) (azcore.TokenCredential, error) {
+		// Instance discovery asks a global endpoint before the first token: one
+		// more thing that can be down. The authority is configured, not guessed.
+		return azidentity.NewClientSecretCredential(tenantID, clientID, string(clientSecret),
+			&azidentity.ClientSecretCredentialOptions{ClientOptions: o, DisableInstanceDiscovery: true})
+	}
+}
+
+// DefaultCredential signs in with azidentity.DefaultAzureCredential. Where no
+// managed identity answers it costs a second for each token; name the credential
+// you use where you can.
+func DefaultCredential(tenantID string) CredentialFactory {
+	return func(o azcore.ClientOptions) (azcore.TokenCredential, error) {
+		return azidentity.NewDefaultAzureCredential(&azidentity.DefaultAzureCredentialOptions{
+			ClientOptions: o, TenantID: tenantID, DisableInstanceDiscovery: true,
+		})
+	}
+}
+
+// Plain uses a credential that already exists. Its own cache then decides: after
+// a 401 it may hand out the same token until five minutes before it expires, and
+// its own retries count against AuthPolicy.
+func Plain(cred azcore.TokenCredential) CredentialFactory {
+	return func(azcore.ClientOptions) (azcore.TokenCredential, error) { return cred, nil }
+}
+
+// tokens holds one source for each scope, so that a scope that hangs does not
+// hold up the others (hazard T3).
+type tokens struct {
+	policy  *resilience.Policy
+	factory CredentialFactory
+	options azcore.ClientOptions
+
+	mu      sync.Mutex
+	closed  bool
+	sources map[string]*token.Source
+}
+
+func (t *tokens) source(scope string) (*token.Source, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return nil, ErrClosed
+	}
+	s, ok := t.sources[scope]
+	if !ok {
+		s = token.New(t.policy, func(ctx context.Context) (token.Token, error) { return t.fetch(ctx, scope) })
+		t.sources[scope] = s
+	}
+	return s, nil
+}
+
+func (t *tokens) fetch(ctx context.Context, scope string) (token.Token, error) {
+	cred, err := t.factory(t.options)
+	if err != nil {
+		return token.Token{}, &TokenError{Scope: scope, Hint: "check Config.Credential", err: err, status: http.StatusUnauthorized}
+	}
+	ctx = policy.WithRetryOptions(ctx, policy.RetryOptions{MaxRetries: -1})
+	at, err := cred.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{scope}})
+	if err != nil {
+		return token.Token{}, newTokenError(scope, err)
+	}
+	return token.Token{Value: at.Token, Expires: at.ExpiresOn}, nil
+}
+
+func (t *tokens) close(ctx context.Context) error {
+	t.mu.Lock()
+	t.closed = true
+	sources := make([]*token.Source, 0, len(t.sources))
+	for _, s := range t.sources {
+		sources = append(sources, s)
+	}
+	t.mu.Unlock()
+	var errs []error
+	for _, s := range sources {
+		errs = append(errs, s.Close(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// TokenError is Entra ID's refusal, or its silence. Find it with errors.As.
+type TokenError struct {
+	Scope      string
+	StatusCode int    // 0 if Entra did not answer
+	Code       string // AADSTS7000215, "" if there is none
+	RetryAfter time.Duration
+	Hint       string // what to do, where that is known
+
+	status int // by which to judge
+	err    error
+}
+
+// Error names the scope, the code and what to do. Entra's own text is left out:
+// it is long and repeats the request.
+func (e *TokenError) Error() string {
+	s := "Entra ID token for " + e.Scope
+	if e.StatusCode != 0 {
+		s += fmt.Sprintf(": HTTP %d", e.StatusCode)
+	}
+	if e.Code != "" {
+		s += " " + e.Code
+	}
+	if e.Hint != "" {
+		s += ": " + e.Hint
+	} else if e.StatusCode == 0 {
+		s += ": " + e.err.Error()
+	}
+	return s
+}
+
+// Unwrap gives azidentity's error.
+func (e *TokenError) Unwrap() error { return e.err }
+
+// Failure makes TokenError Classified: a 400 or 401 of Entra is about the
+// credential, whatever its number.
+func (e *TokenError) Failure() resilience.Failure {
+	f := resilience.Failure{RetryAfter: e.RetryAfter}
+	if e.status != 0 {
+		f = resilience.OfStatus(e.status)
+		f.RetryAfter = e.RetryAfter
+		if f.Class == resilience.Rejected || f.Class == resilience.Denied {
+			f.Class = resilience.Credential
+		}
+	}
+	return f
+}
+
+var aadsts = regexp.MustCompile(`AADSTS\d+`)
+
+// hints are for the codes that setups run into.
+var hints = map[string]string{
+	"AADSTS7000215": "the client secret is wrong: check Config.ClientSecret (its value, not its id)",
+	"AADSTS7000222": "the client secret has expired: make a new one",
+	"AADSTS700016":  "the app is not in this tenant: check Config.ClientID and Config.TenantID",
+	"AADSTS90002":   "there is no such tenant: check Config.TenantID and Config.Cloud",
+	"AADSTS700024":  "the assertion is outside its time: check this machine's clock",
+	"AADSTS70011":   "the scope is not valid in this cloud: check Config.Cloud",
+}
+
+// newTokenError keeps what azidentity hides: its error has no chain (T6) and is
+// no azcore.ResponseError (T7).
+func newTokenError(scope string, err error) error {
+	e := &TokenError{Scope: scope, err: err, Code: aadsts.FindString(err.Error())}
+	e.Hint = hints[e.Code]
+	failed, ok := errors.AsType[*azidentity.AuthenticationFailedError](err)
+	if ok && failed.RawResponse != nil {
+		e.StatusCode = failed.RawResponse.StatusCode
+		e.status = e.StatusCode
+		e.RetryAfter = retryAfter(failed.RawResponse.Header, time.Now())
+	}
+	return e
+}

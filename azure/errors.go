@@ -1,0 +1,118 @@
+package azure
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/jurymast/jurymast/resilience"
+)
+
+// Errors that every client of Jurymast shares.
+var (
+	ErrReadOnly = resilience.ErrReadOnly
+	ErrClosed   = resilience.ErrClosed
+)
+
+// ErrNotFound is matched by errors about an id that Microsoft does not know.
+var ErrNotFound = errors.New("not found at Microsoft")
+
+// APIError is Microsoft's answer that it did not do, or could not do, what was
+// asked. Find it with errors.As. It never holds a body or a token.
+type APIError struct {
+	Operation  string
+	Status     int
+	Code       string // such as ResourceNotFound, ActiveRequestAlreadyExists
+	Message    string
+	RequestID  string // for Microsoft's support: x-ms-request-id, or the error's target
+	RetryAfter time.Duration
+	Hint       string // what to do, where that is known
+
+	class resilience.Class // overrides that of the status, if not Unknown
+	err   error
+}
+
+// Error names the operation, the status, Microsoft's code and message.
+func (e *APIError) Error() string {
+	s := fmt.Sprintf("azure %s: HTTP %d", e.Operation, e.Status)
+	if e.Code != "" {
+		s += " " + e.Code
+	}
+	if e.Message != "" {
+		s += ": " + e.Message
+	}
+	if e.err != nil {
+		s += ": " + e.err.Error()
+	}
+	if e.RequestID != "" {
+		s += " (request " + e.RequestID + ")"
+	}
+	if e.Hint != "" {
+		s += ": " + e.Hint
+	}
+	return s
+}
+
+// Unwrap gives the cause, if the answer could not be read.
+func (e *APIError) Unwrap() error { return e.err }
+
+// Is matches ErrNotFound.
+func (e *APIError) Is(target error) bool {
+	return target == ErrNotFound && e.Status == http.StatusNotFound
+}
+
+// Failure makes APIError Classified.
+func (e *APIError) Failure() resilience.Failure {
+	f := resilience.OfStatus(e.Status)
+	if e.class != resilience.Unknown {
+		f.Class = e.class
+	}
+	f.RequestID, f.RetryAfter = e.RequestID, e.RetryAfter
+	return f
+}
+
+// newAPIError reads the envelope that Defender, Graph and ARM share; anything
+// else, HTML of a gateway included, leaves the status to speak.
+func newAPIError(operation string, resp *http.Response, body []byte) *APIError {
+	var env struct {
+		Error struct {
+			Code    string `json:"code"`
+			Message string `json:"message"`
+			Target  string `json:"target"`
+		} `json:"error"`
+	}
+	_ = json.Unmarshal(body, &env)
+	e := &APIError{
+		Operation: operation, Status: resp.StatusCode, Code: env.Error.Code, Message: env.Error.Message,
+		RequestID: resp.Header.Get("x-ms-request-id"), RetryAfter: retryAfter(resp.Header, time.Now()),
+	}
+	if e.RequestID == "" {
+		e.RequestID = env.Error.Target
+	}
+	if e.Status == http.StatusForbidden {
+		e.Hint = "the app lacks the permission of this operation, or an administrator has not consented to it"
+	}
+	return e
+}
+
+// retryAfter reads azcore's three headers; the first two are in milliseconds.
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	for _, name := range []string{"Retry-After-Ms", "X-Ms-Retry-After-Ms"} {
+		if ms, err := strconv.ParseFloat(h.Get(name), 64); err == nil {
+			return resilience.CapRetryAfter(ms / 1000)
+		}
+	}
+	return resilience.RetryAfter(h, now)
+}
+
+// argumentError is the caller's mistake; nothing was sent.
+type argumentError struct{ text string }
+
+func (e *argumentError) Error() string { return e.text }
+
+func (e *argumentError) Failure() resilience.Failure {
+	return resilience.Failure{Class: resilience.Misuse, Sent: resilience.NotSent}
+}
