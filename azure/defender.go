@@ -50,6 +50,16 @@ func newDefender(c *Client) (*Defender, error) {
 	return d, nil
 }
 
+// Name is the product and, if Config.DefenderURL is a regional host, the region:
+// "defender/eu".
+func (d *Defender) Name() string {
+	host := strings.TrimPrefix(d.c.place.defender, "https://")
+	if region, _, ok := strings.Cut(host, ".api.security.microsoft.com"); ok {
+		return "defender/" + region
+	}
+	return "defender"
+}
+
 // List is a result of many pages, read by All and resumed by Cursor.
 type List[T any] = paging.List[T]
 
@@ -166,6 +176,11 @@ type OData string
 // Equals selects rows whose field has exactly this value.
 func Equals(field, value string) OData {
 	return OData(field + " eq '" + strings.ReplaceAll(value, "'", "''") + "'")
+}
+
+// StartsWith selects rows whose field begins with this value.
+func StartsWith(field, value string) OData {
+	return OData("startswith(" + field + ",'" + strings.ReplaceAll(value, "'", "''") + "')")
 }
 
 // And selects rows that match all filters; empty ones do not count.

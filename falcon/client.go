@@ -107,6 +107,14 @@ func (c *Client) Close(ctx context.Context) error {
 	return c.auth.Close(ctx)
 }
 
+// Name is the product and, if Config.Cloud names it, the region: "falcon/us-1".
+func (c *Client) Name() string {
+	if c.cfg.Cloud == "" {
+		return "falcon"
+	}
+	return "falcon/" + c.cfg.Cloud
+}
+
 // Policy is the policy that guards the API: its state says whether Falcon is
 // being called at all.
 func (c *Client) Policy() *resilience.Policy { return c.policy }

@@ -411,8 +411,10 @@ func TestAnswersThatAreNotWhatTheSpecSays(t *testing.T) {
 // C5: one unreadable row loses the page.
 func TestC5OneBadRowDoesNotLoseThePage(t *testing.T) {
 	cloud(t, falcontest.Config{}, nil, func(t *testing.T, srv *falcontest.Server, c *falcon.Client) {
-		srv.Faults().Add(fault.Rule{Kind: fault.Status, Path: "/devices", Status: 200, Header: http.Header{"Content-Type": {"application/json"}},
-			Body: `{"meta":{"pagination":{"total":3}},"resources":[{"device_id":"a"},"nonsense",{"device_id":"c"}]}`})
+		srv.Faults().Add(fault.Rule{
+			Kind: fault.Status, Path: "/devices", Status: 200, Header: http.Header{"Content-Type": {"application/json"}},
+			Body: `{"meta":{"pagination":{"total":3}},"resources":[{"device_id":"a"},"nonsense",{"device_id":"c"}]}`,
+		})
 		var ids []string
 		var bad int
 		for h, err := range c.Hosts.Query(falcon.HostQuery{}).All(t.Context()) {

@@ -7,9 +7,19 @@ import "strings"
 type FQL string
 
 // Equals selects rows whose field has exactly this value.
-func Equals(field, value string) FQL {
-	escaped := strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(value)
-	return FQL(field + ":'" + escaped + "'")
+func Equals(field, value string) FQL { return FQL(field + ":" + quote(value)) }
+
+// In selects rows whose field has exactly one of the values.
+func In(field string, values ...string) FQL {
+	quoted := make([]string, len(values))
+	for i, v := range values {
+		quoted[i] = quote(v)
+	}
+	return FQL(field + ":[" + strings.Join(quoted, ",") + "]")
+}
+
+func quote(value string) string {
+	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(value) + "'"
 }
 
 // And selects rows that match all filters; empty ones do not count.

@@ -138,7 +138,7 @@ func (r *run) refuse(ctx context.Context, err error) {
 	f := Of(err)
 	f.Sent = NotSent
 	switch {
-	case callerLeft(ctx):
+	case CallerLeft(ctx):
 		f.Class, err = Canceled, callersError(ctx, err)
 	case errors.Is(err, ErrSaturated):
 		f.Class = Saturated
@@ -196,7 +196,7 @@ func (r *run) settle(ctx, actx context.Context, a *evidence, t ticket, err error
 	}
 	answered := f.Status != 0
 	switch {
-	case callerLeft(ctx) && !answered:
+	case CallerLeft(ctx) && !answered:
 		f.Class, err = Canceled, callersError(ctx, err)
 	case actx.Err() != nil && !answered && f.Class != Credential: // waiting for a token is not waiting for the dependency
 		f.Class = Timeout
@@ -253,9 +253,9 @@ func (r *run) failed(ctx context.Context) error {
 	return e
 }
 
-// callerLeft reports that the caller's own context ended, and not one by which
-// somebody shared out the time of several providers.
-func callerLeft(ctx context.Context) bool {
+// CallerLeft reports that the caller's own context ended, and not one by which
+// somebody shared out the time of several providers ([ErrShare]).
+func CallerLeft(ctx context.Context) bool {
 	return ctx.Err() != nil && !errors.Is(context.Cause(ctx), ErrShare)
 }
 

@@ -127,6 +127,17 @@ func (e *Error) Explain() string {
 	return b.String()
 }
 
+// NotCallers makes err stop matching context.DeadlineExceeded and
+// context.Canceled, unless ctx, the caller's own, has ended: a deadline that
+// somebody else set must not look like the caller's. Everything else that err
+// matches, it goes on matching.
+func NotCallers(ctx context.Context, err error) error {
+	if err == nil || CallerLeft(ctx) || !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return masked{err}
+}
+
 // masked hides the context errors that are not the caller's: an attempt timeout
 // of ours must not look as if the caller's deadline had ended.
 type masked struct{ err error }

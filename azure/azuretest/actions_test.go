@@ -121,8 +121,10 @@ func TestFailNextAction(t *testing.T) {
 			ask, end string
 			hresult  float64
 		}{
-			{"Failed", "Failed", -2147467259}, {"TimeOut", "TimeOut", -2145844840},
-			{"Cancelled", "Cancelled", -2147467260}, {"nonsense", "Failed", -2147467259},
+			{"Failed", "Failed", -2147467259},
+			{"TimeOut", "TimeOut", -2145844840},
+			{"Cancelled", "Cancelled", -2147467260},
+			{"nonsense", "Failed", -2147467259},
 		} {
 			c.FailNextAction(tc.ask)
 			id := c.isolate(laptop).body["id"]

@@ -193,7 +193,8 @@ func (s *Server) entraError(w http.ResponseWriter, r *http.Request, status int, 
 	}{
 		code,
 		fmt.Sprintf("AADSTS%d: %s\r\nTrace ID: %s\r\nCorrelation ID: %s\r\nTimestamp: %s", aadsts, description, trace, correlation, when),
-		[]int{aadsts}, when, trace, correlation,
+		[]int{aadsts},
+		when, trace, correlation,
 		fmt.Sprintf("https://%s/error?code=%d", loginHost, aadsts),
 	})
 }

@@ -181,7 +181,10 @@ func TestStampText(t *testing.T) {
 		{stamp{}, "null"},
 		{stamp(time.Date(2026, 1, 2, 3, 4, 5, 0, time.FixedZone("", 3600))), `"2026-01-02T02:04:05.0000000Z"`},
 		{stamp(time.Date(2026, 1, 2, 3, 4, 5, 123456789, time.UTC)), `"2026-01-02T03:04:05.1234567Z"`},
-		{text(""), "null"}, {text(`a"b`), `"a\"b"`}, {number(0), "null"}, {number(-7), "-7"},
+		{text(""), "null"},
+		{text(`a"b`), `"a\"b"`},
+		{number(0), "null"},
+		{number(-7), "-7"},
 	} {
 		if got, err := json.Marshal(tc.in); err != nil || string(got) != tc.want {
 			t.Errorf("%#v: %s, %v", tc.in, got, err)

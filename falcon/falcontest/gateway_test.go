@@ -112,8 +112,10 @@ func TestScopes(t *testing.T) {
 func TestUnknownPath(t *testing.T) {
 	c := login(t, Config{})
 	for _, tc := range [][2]string{
-		{"GET", "/detects/queries/detects/v1"}, {"DELETE", "/devices/queries/devices/v1"},
-		{"GET", "/oauth2/token"}, {"GET", "/devices/queries/devices/v1/"},
+		{"GET", "/detects/queries/detects/v1"},
+		{"DELETE", "/devices/queries/devices/v1"},
+		{"GET", "/oauth2/token"},
+		{"GET", "/devices/queries/devices/v1/"},
 	} {
 		r := c.do(tc[0], tc[1], nil)
 		equal(t, tc[1], r.status, 404)

@@ -23,16 +23,35 @@ func TestTokenAnswers(t *testing.T) {
 	}{
 		{"form", url.Values{"client_id": {ClientID}, "client_secret": {ClientSecret}}, [2]string{}, 201, ""},
 		{"basic", url.Values{"grant_type": {"client_credentials"}}, [2]string{ClientID, ClientSecret}, 201, ""},
-		{"wrong id", url.Values{"client_id": {"not-valid"}, "client_secret": {ClientSecret}}, [2]string{}, 400,
-			"Failed to generate access token for clientID=not-valid."},
-		{"wrong secret", url.Values{"client_id": {ClientID}, "client_secret": {"x"}}, [2]string{}, 403,
-			"Failed to issue access token - Not Authorized"},
+		{
+			"wrong id",
+			url.Values{"client_id": {"not-valid"}, "client_secret": {ClientSecret}},
+			[2]string{},
+			400,
+			"Failed to generate access token for clientID=not-valid.",
+		},
+		{
+			"wrong secret",
+			url.Values{"client_id": {ClientID}, "client_secret": {"x"}},
+			[2]string{},
+			403,
+			"Failed to issue access token - Not Authorized",
+		},
 		{"wrong secret in basic", url.Values{}, [2]string{ClientID, "x"}, 403, "Failed to issue access token - Not Authorized"},
 		{"nothing", url.Values{}, [2]string{}, 400, "Failed to generate access token for clientID=."},
-		{"member", url.Values{"client_id": {ClientID}, "client_secret": {ClientSecret}, "member_cid": {strings.ToUpper(other) + "-1A"}},
-			[2]string{}, 201, ""},
-		{"unknown member", url.Values{"client_id": {ClientID}, "client_secret": {ClientSecret}, "member_cid": {"77"}}, [2]string{}, 403,
-			"Failed to issue access token - Not Authorized"},
+		{
+			"member",
+			url.Values{"client_id": {ClientID}, "client_secret": {ClientSecret}, "member_cid": {strings.ToUpper(other) + "-1A"}},
+			[2]string{},
+			201, "",
+		},
+		{
+			"unknown member",
+			url.Values{"client_id": {ClientID}, "client_secret": {ClientSecret}, "member_cid": {"77"}},
+			[2]string{},
+			403,
+			"Failed to issue access token - Not Authorized",
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := start(t, cfg)

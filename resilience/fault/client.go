@@ -3,10 +3,12 @@ package fault
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -60,7 +62,7 @@ func (t *roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return nil, reset()
 	case Truncate:
-		return truncated(resp), nil
+		return truncated(resp)
 	}
 	return resp, nil
 }
@@ -83,14 +85,19 @@ func (p *Plan) Dialer(dial func(ctx context.Context, network, addr string) (net.
 func (r *Rule) response(req *http.Request) *http.Response {
 	status := r.status()
 	header := http.Header{}
-	for k, v := range r.Header {
-		header[k] = append([]string(nil), v...)
-	}
+	r.addHeader(header)
 	return &http.Response{
-		StatusCode: status, Status: http.StatusText(status),
+		StatusCode: status, Status: fmt.Sprintf("%d %s", status, http.StatusText(status)),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: header, ContentLength: int64(len(r.Body)),
 		Body: io.NopCloser(bytes.NewBufferString(r.Body)), Request: req,
+	}
+}
+
+// addHeader copies, because whoever gets the answer may change it.
+func (r *Rule) addHeader(to http.Header) {
+	for name, values := range r.Header {
+		to[http.CanonicalHeaderKey(name)] = slices.Clone(values)
 	}
 }
 
@@ -101,11 +108,16 @@ func (r *Rule) status() int {
 	return r.Status
 }
 
-func truncated(resp *http.Response) *http.Response {
+// truncated cuts the body in half. Without a body there is no half of an answer:
+// then all of it is lost.
+func truncated(resp *http.Response) (*http.Response, error) {
 	body, _ := io.ReadAll(resp.Body)
 	_ = resp.Body.Close()
+	if len(body) == 0 {
+		return nil, reset()
+	}
 	resp.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body[:len(body)/2]), brokenReader{}))
-	return resp
+	return resp, nil
 }
 
 type brokenReader struct{}

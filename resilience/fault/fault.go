@@ -29,7 +29,7 @@ const (
 	Status            // the answer is Rule.Status; no work
 	Reset             // the connection breaks before the answer; no work
 	LoseResponse      // work done, then the connection breaks (after Delay) without an answer
-	Truncate          // work done, the body ends half way
+	Truncate          // work done, the body ends half way; without a body all of the answer is lost
 )
 
 var kindNames = [...]string{
@@ -64,6 +64,9 @@ type Rule struct {
 	For   time.Duration // stop this long after the beginning; 0 means never
 }
 
+// everyConnection reports whether the rule, while it lasts, refuses all there is.
+func (r *Rule) everyConnection() bool { return r.Kind == Refuse && r.Host == "" && r.connection() }
+
 // connection reports whether the rule strikes before a request can be read.
 func (r *Rule) connection() bool {
 	return (r.Kind == Refuse || r.Kind == Blackhole) && r.Method == "" && r.Path == "" && r.Rate == 0 && r.Count == 0
@@ -73,6 +76,7 @@ type active struct {
 	Rule
 	from, until time.Time // until zero: no end
 	hits        int
+	begin       *time.Timer // nil, or strikes when the rule begins
 }
 
 // Plan is a set of rules in force. The zero value is not usable; call [NewPlan].
@@ -81,7 +85,7 @@ type Plan struct {
 	mu     sync.Mutex
 	rules  []*active
 	rng    *rand.Rand
-	struck []func() // called, outside the lock, when a connection rule is added
+	struck []func() // called, outside the lock, when every connection begins to be refused
 }
 
 // NewPlan returns a plan without rules whose random choices follow from seed.
@@ -97,12 +101,12 @@ func (p *Plan) Add(r Rule) (remove func()) {
 	}
 	p.mu.Lock()
 	p.rules = append(p.rules, a)
-	struck := p.struck
+	if r.everyConnection() && r.Start > 0 {
+		a.begin = time.AfterFunc(r.Start, p.strike)
+	}
 	p.mu.Unlock()
-	if r.connection() && r.Kind == Refuse {
-		for _, f := range struck {
-			f()
-		}
+	if r.everyConnection() && r.Start <= 0 {
+		p.strike()
 	}
 	return func() { p.remove(a) }
 }
@@ -111,15 +115,34 @@ func (p *Plan) Add(r Rule) (remove func()) {
 func (p *Plan) Heal() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	for _, a := range p.rules {
+		a.stop()
+	}
 	p.rules = nil
 }
 
-// OnRefuse registers f to be called when a rule that refuses connections is
-// added: a server uses it to cut the connections it already has.
+// OnRefuse registers f to be called when a rule that refuses every connection
+// begins: a server uses it to cut the connections it already has. A rule for one
+// host does not call f, because a server's other hosts share its connections.
 func (p *Plan) OnRefuse(f func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.struck = append(p.struck, f)
+}
+
+func (p *Plan) strike() {
+	p.mu.Lock()
+	struck := p.struck
+	p.mu.Unlock()
+	for _, f := range struck {
+		f()
+	}
+}
+
+func (a *active) stop() {
+	if a.begin != nil {
+		a.begin.Stop()
+	}
 }
 
 func (p *Plan) remove(a *active) {
@@ -127,6 +150,7 @@ func (p *Plan) remove(a *active) {
 	defer p.mu.Unlock()
 	for i, r := range p.rules {
 		if r == a {
+			a.stop()
 			p.rules = append(p.rules[:i:i], p.rules[i+1:]...)
 			return
 		}
@@ -146,12 +170,13 @@ func (p *Plan) Request(r *http.Request) Rule {
 	})
 }
 
-// Connect decides what happens to a new connection to host. Only rules that
-// name no method and no path can strike here.
+// Connect decides what happens to a new connection to host, or to one whose host
+// is not known (""), as when a server accepts it: then only rules for all hosts
+// can strike. Rules with a Method, Path, Rate or Count strike requests only.
 func (p *Plan) Connect(host string) Rule {
 	host = hostname(host)
 	return p.decide(func(a *active) bool {
-		return a.connection() && (a.Host == "" || host == "" || strings.EqualFold(a.Host, host))
+		return a.connection() && (a.Host == "" || strings.EqualFold(a.Host, host))
 	})
 }
 

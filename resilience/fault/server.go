@@ -35,15 +35,15 @@ func (p *Plan) Handler(next http.Handler) http.Handler {
 			<-r.Context().Done()
 			cut(w)
 		case Status:
-			for k, v := range rule.Header {
-				w.Header()[k] = v
-			}
+			rule.addHeader(w.Header())
 			w.WriteHeader(rule.status())
 			_, _ = io.WriteString(w, rule.Body)
 		case Latency:
-			if sleep(r.Context(), rule.Delay) == nil {
-				next.ServeHTTP(w, r)
+			if sleep(r.Context(), rule.Delay) != nil {
+				cut(w) // returning would answer 200
+				return
 			}
+			next.ServeHTTP(w, r)
 		case LoseResponse:
 			next.ServeHTTP(&answer{}, r)
 			_ = sleep(r.Context(), rule.Delay)
@@ -59,6 +59,10 @@ func (p *Plan) Handler(next http.Handler) http.Handler {
 func truncate(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	var a answer
 	next.ServeHTTP(&a, r)
+	if a.body.Len() == 0 {
+		cut(w) // without a body there is no half of an answer
+		return
+	}
 	for k, v := range a.Header() {
 		w.Header()[k] = v
 	}
@@ -117,9 +121,11 @@ func abort(conn net.Conn) {
 	_ = raw.Close()
 }
 
-// Listener wraps l so that new connections are cut at once (Refuse) or
-// accepted and never served (Blackhole) while such a rule is in force. To the
-// peer a refusal looks like a reset, because the kernel has already accepted.
+// Listener wraps l so that new connections are cut at once (Refuse) or accepted
+// and never served (Blackhole) while a rule for all hosts says so; which host a
+// client wants is not known here, so rules for one host are left to [Plan.Dialer]
+// and [Plan.Handler]. To the peer a refusal looks like a reset, because the
+// kernel has already accepted.
 func (p *Plan) Listener(l net.Listener) net.Listener { return &listener{Listener: l, plan: p} }
 
 type listener struct {
