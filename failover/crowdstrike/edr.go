@@ -1,0 +1,155 @@
+// Package crowdstrike joins falcon.Client to Jurymast's capabilities. When
+// Falcon fails, the errors are those of package falcon: they say what was sent.
+package crowdstrike
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/jurymast/jurymast/failover"
+	"github.com/jurymast/jurymast/failover/edr"
+	"github.com/jurymast/jurymast/falcon"
+)
+
+// EDR makes Falcon a driver of edr.Fleet. The provider's id is the client's
+// Name; pin Config.Cloud before the first containment, because ledgers keep it.
+// Scopes: Hosts read and Hosts write.
+func EDR(c *falcon.Client) edr.Driver {
+	d := &endpoints{c}
+	return edr.Driver{Provider: c.Name(), Find: d, Isolate: d, Probe: d}
+}
+
+type endpoints struct{ c *falcon.Client }
+
+// Find implements edr.Finder.
+func (d *endpoints) Find(ctx context.Context, q edr.Query) iter.Seq2[edr.Record, error] {
+	return func(yield func(edr.Record, error) bool) {
+		if q.ID != "" {
+			h, err := d.c.Hosts.Get(ctx, q.ID)
+			if !errors.Is(err, falcon.ErrNotFound) {
+				yield(record(h), err)
+			}
+			return
+		}
+		for h, err := range d.c.Hosts.Query(falcon.HostQuery{Filter: byName(q.Name)}).All(ctx) {
+			if !yield(record(h), err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// byName asks for the ways in which Falcon may have written the name: as given,
+// in either case, with and without its domain. Windows sensors report the short
+// one, others what the system is called.
+func byName(name string) falcon.FQL {
+	if name == "" {
+		return ""
+	}
+	label, _, _ := strings.Cut(name, ".")
+	var names []string
+	for _, n := range []string{name, label} {
+		for _, variant := range []string{n, strings.ToLower(n), strings.ToUpper(n)} {
+			if !contains(names, variant) {
+				names = append(names, variant)
+			}
+		}
+	}
+	return falcon.In("hostname", names...)
+}
+
+func contains(list []string, s string) bool {
+	for _, v := range list {
+		if v == s {
+			return true
+		}
+	}
+	return false
+}
+
+func record(h falcon.Host) edr.Record {
+	r := edr.Record{
+		ID: h.ID, Hostname: h.Hostname, OS: h.OSVersion, Serial: h.SerialNumber,
+		State: state(h.Status), LastSeen: h.LastSeen, AsOf: time.Now(), Native: h,
+	}
+	switch {
+	case strings.Contains(h.Hostname, "."):
+		r.FQDN = h.Hostname
+	case strings.Contains(h.MachineDomain, "."): // a NetBIOS domain is no DNS name
+		r.FQDN = h.Hostname + "." + h.MachineDomain
+	}
+	if h.MACAddress != "" {
+		r.MACs = []string{h.MACAddress}
+	}
+	for _, ip := range []string{h.LocalIP, h.ExternalIP} {
+		if net.ParseIP(ip) != nil {
+			r.IPs = append(r.IPs, ip)
+		}
+	}
+	return r
+}
+
+func state(s falcon.ContainmentStatus) edr.State {
+	switch s {
+	case falcon.Normal:
+		return edr.NotContained
+	case falcon.ContainPending:
+		return edr.ContainPending
+	case falcon.Contained:
+		return edr.Contained
+	case falcon.LiftPending:
+		return edr.ReleasePending
+	}
+	return edr.StateUnknown
+}
+
+// State implements edr.Isolator.
+func (d *endpoints) State(ctx context.Context, id string) (edr.State, error) {
+	h, err := d.c.Hosts.Get(ctx, id)
+	return state(h.Status), err
+}
+
+// Isolate implements edr.Isolator.
+func (d *endpoints) Isolate(ctx context.Context, id string, _ edr.Intent) (failover.Outcome, error) {
+	return d.change(ctx, id, d.c.Hosts.Contain, edr.State.Holds)
+}
+
+// Release implements edr.Isolator.
+func (d *endpoints) Release(ctx context.Context, id string, _ edr.Intent) (failover.Outcome, error) {
+	return d.change(ctx, id, d.c.Hosts.LiftContainment, func(s edr.State) bool {
+		return s == edr.NotContained || s == edr.ReleasePending
+	})
+}
+
+func (d *endpoints) change(
+	ctx context.Context, id string,
+	send func(context.Context, string) (falcon.Containment, error), wanted func(edr.State) bool,
+) (failover.Outcome, error) {
+	s, err := d.State(ctx, id)
+	if err != nil {
+		return failover.Unset, edr.BeforeSending(err)
+	}
+	if wanted(s) {
+		return failover.Already, nil
+	}
+	done, err := send(ctx, id)
+	switch {
+	case err != nil:
+		return failover.Unset, err
+	case done.Already:
+		return failover.Already, nil
+	}
+	return failover.Accepted, nil
+}
+
+// Probe implements edr.Prober with the cheapest read there is.
+func (d *endpoints) Probe(ctx context.Context) error {
+	for _, err := range d.c.Hosts.Query(falcon.HostQuery{Limit: 1}).All(ctx) {
+		return err
+	}
+	return nil
+}

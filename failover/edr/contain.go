@@ -1,0 +1,84 @@
+package edr
+
+import (
+	"context"
+	"errors"
+
+	"github.com/jurymast/jurymast/failover"
+	"github.com/jurymast/jurymast/resilience"
+)
+
+// Contain cuts a host off the network, at one vendor.
+//
+// All vendors are asked for the host first; then the preferred one that answered
+// and knows it isolates it. The next vendor is taken if the failed one provably
+// did nothing, or if its answer was lost, could not be read back within
+// Config.ReconcileFor, and Config.OnUnknown allows it; then Effect.Holding names
+// both. One operation on a host goes on at a time.
+//
+// The error is nil if the host is contained or will be. Otherwise it matches
+// ErrHostNotFound, ErrAmbiguousHost, ErrUnknownOutcome or resilience.ErrReadOnly,
+// or tells by resilience.Of what each vendor said.
+func (f *Fleet) Contain(ctx context.Context, q Query, intent Intent) (failover.Result[Effect], error) {
+	if err := errors.Join(q.validate(), intent.validate()); err != nil {
+		return failover.Result[Effect]{}, err
+	}
+	ctx, decision := f.group.Decide(ctx, "contain")
+	res, err := f.contain(ctx, q, intent)
+	decision.End(res.By(), len(res.Served) > 0 && res.Served[0].FellOver, res.Value.Outcome.String(), err)
+	return res, describe(q, err)
+}
+
+func (f *Fleet) contain(ctx context.Context, q Query, intent Intent) (failover.Result[Effect], error) {
+	var res failover.Result[Effect]
+	found, err := f.resolve(ctx, "contain", q)
+	res.Value.Host = found.Value
+	if err != nil {
+		res.Gaps = found.Gaps
+		return res, err
+	}
+	unlock, err := f.flight.lock(ctx, found.Value)
+	if err != nil {
+		return res, err
+	}
+	defer unlock()
+	missing := map[string]error{}
+	for _, g := range found.Gaps {
+		missing[g.Provider] = g.Err
+	}
+	done, err := failover.Do(ctx, f.group, failover.Call{Name: "contain", Kind: resilience.Effect},
+		func(share context.Context, d Driver) (Action, error) {
+			if err := missing[d.Provider]; err != nil {
+				return Action{}, BeforeSending(err) // could not be asked for the host, so not to act either
+			}
+			r, ok := found.Value.Record(d.Provider)
+			if !ok {
+				return Action{}, elsewhere{&NotFoundError{Query: q}}
+			}
+			a, err := f.act(share, ctx, d, r, VerbContain, intent)
+			res.Value.Actions = append(res.Value.Actions, a)
+			res.Value.Outcome = worst(res.Value.Outcome, a.Outcome)
+			return a, err
+		})
+	if err == nil {
+		res.Value.Outcome = done.Value.Outcome
+	}
+	res.Served, res.Gaps = done.Served, done.Gaps
+	return res, err
+}
+
+// resolve finds the host in a part of the time, so that a vendor that never
+// answers leaves enough of it to act.
+func (f *Fleet) resolve(ctx context.Context, operation string, q Query) (failover.Result[Host], error) {
+	ctx, cancel := f.within(ctx, 3)
+	defer cancel()
+	return f.find(resilience.WithBackup(ctx), operation, q)
+}
+
+// worst keeps Unknown: one vendor that may hold the host is what matters.
+func worst(a, b failover.Outcome) failover.Outcome {
+	if a == failover.Unknown {
+		return a
+	}
+	return b
+}

@@ -1,0 +1,157 @@
+package edr
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jurymast/jurymast/failover"
+	"github.com/jurymast/jurymast/resilience"
+)
+
+// Hosts lists the hosts of all vendors, merged by name, in order of their names.
+// A vendor that failed is a gap: its hosts, and its half of the others, are
+// missing.
+func (f *Fleet) Hosts(ctx context.Context) (failover.Result[[]Host], error) {
+	found, err := f.records(ctx, "hosts", Query{})
+	out := failover.Result[[]Host]{Served: found.Served, Gaps: found.Gaps}
+	byName := map[string][]Record{}
+	for _, answer := range found.Value {
+		for _, r := range answer.Value {
+			label, _ := splitName(r.Hostname)
+			byName[label] = append(byName[label], r)
+		}
+	}
+	for _, records := range byName {
+		out.Value = append(out.Value, merge(records)...)
+	}
+	slices.SortFunc(out.Value, func(a, b Host) int { return strings.Compare(a.Name, b.Name) })
+	return out, err
+}
+
+// merge joins the records of one name into machines: one record of each vendor,
+// unless there are several or they contradict each other; then each stays alone.
+func merge(records []Record) []Host {
+	if conflict(records) == "" {
+		return []Host{{Name: name(records), Records: records}}
+	}
+	var out []Host
+	for _, r := range records {
+		out = append(out, Host{Name: name([]Record{r}), Records: []Record{r}})
+	}
+	return out
+}
+
+// conflict says why records of one name are not one machine, "" if they may be.
+func conflict(records []Record) string {
+	for i, a := range records {
+		for _, b := range records[i+1:] {
+			if a.Provider == b.Provider {
+				return a.Provider + " has more than one host of this name"
+			}
+			if contradict(a, b) {
+				return "the records at " + a.Provider + " and " + b.Provider + " have no network address in common"
+			}
+		}
+	}
+	return ""
+}
+
+// Find returns the one host that the query means, with its record at every
+// vendor that answered. It fails with an error that matches ErrHostNotFound or
+// ErrAmbiguousHost.
+func (f *Fleet) Find(ctx context.Context, q Query) (failover.Result[Host], error) {
+	if err := q.validate(); err != nil {
+		return failover.Result[Host]{}, err
+	}
+	return f.find(ctx, "find", q)
+}
+
+func (f *Fleet) find(ctx context.Context, operation string, q Query) (failover.Result[Host], error) {
+	found, err := f.records(ctx, operation, q)
+	out := failover.Result[Host]{Served: found.Served, Gaps: found.Gaps}
+	if err != nil {
+		return out, err
+	}
+	var records []Record
+	for _, answer := range found.Value {
+		records = append(records, answer.Value...)
+	}
+	if len(records) == 0 {
+		return out, &NotFoundError{Query: q, Gaps: found.Gaps}
+	}
+	if why := conflict(records); why != "" {
+		return out, &AmbiguousHostError{Query: q, Candidates: records, Why: why}
+	}
+	out.Value = Host{Name: name(records), Records: records}
+	return out, nil
+}
+
+// records asks every vendor that the query concerns.
+func (f *Fleet) records(ctx context.Context, operation string, q Query) (failover.Result[[]failover.Answer[[]Record]], error) {
+	group := f.group
+	if q.Provider != "" {
+		group = group.Only(func(m failover.Member[Driver]) bool { return m.ID == q.Provider })
+		if len(group.Members()) == 0 {
+			var none failover.Result[[]failover.Answer[[]Record]]
+			return none, misuse("edr: Query.Provider %q is not one of this fleet's: %v", q.Provider, f.Providers())
+		}
+	}
+	return failover.Each(ctx, group, failover.Call{Name: operation, Kind: resilience.Read},
+		func(ctx context.Context, m failover.Member[Driver]) ([]Record, error) {
+			return collect(ctx, m.Value, q)
+		})
+}
+
+func collect(ctx context.Context, d Driver, q Query) ([]Record, error) {
+	var out []Record
+	for r, err := range d.Find.Find(ctx, q) {
+		if err != nil {
+			return nil, err
+		}
+		r.Provider = d.Provider
+		if q.Matches(r) {
+			out = append(out, r)
+		}
+	}
+	return out, nil
+}
+
+// State returns a host's containment as the first vendor that answers sees it:
+// a read that costs one vendor, for polling. Served tells which one; another
+// vendor may hold the host as well, which Find shows.
+func (f *Fleet) State(ctx context.Context, q Query) (failover.Result[Record], error) {
+	if err := q.validate(); err != nil {
+		return failover.Result[Record]{}, err
+	}
+	return failover.Do(ctx, f.group, failover.Call{Name: "state", Kind: resilience.Read},
+		func(ctx context.Context, d Driver) (Record, error) {
+			if q.Provider != "" && q.Provider != d.Provider {
+				return Record{}, elsewhere{&NotFoundError{Query: q}}
+			}
+			records, err := collect(ctx, d, q)
+			switch {
+			case err != nil:
+				return Record{}, err
+			case len(records) == 0:
+				return Record{}, elsewhere{&NotFoundError{Query: q}}
+			case len(records) > 1:
+				return Record{}, &AmbiguousHostError{Query: q, Candidates: records, Why: conflict(records)}
+			}
+			r := records[0]
+			if r.State == StateUnknown {
+				if r.State, err = d.Isolate.State(ctx, r.ID); err != nil {
+					return Record{}, err
+				}
+				r.AsOf = time.Now()
+			}
+			return r, nil
+		})
+}
+
+// elsewhere is a host that one vendor does not know: another may.
+type elsewhere struct{ error }
+
+func (elsewhere) TryNext() bool   { return true }
+func (e elsewhere) Unwrap() error { return e.error }

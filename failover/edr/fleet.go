@@ -1,0 +1,141 @@
+package edr
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/jurymast/jurymast/failover"
+	"github.com/jurymast/jurymast/failover/kv"
+)
+
+// OnUnknown says what Contain does when a vendor may have acted and cannot be
+// asked.
+type OnUnknown uint8
+
+const (
+	// NextProvider contains the host at the next vendor too: containing twice is
+	// safe, and Release undoes both.
+	NextProvider OnUnknown = iota
+	// Stop returns an error that matches ErrUnknownOutcome.
+	Stop
+)
+
+// Config sets up a [Fleet]. Drivers and Store (or Volatile) are required.
+type Config struct {
+	// Drivers in order of preference.
+	Drivers []Driver
+	// Store keeps the ledger of what was contained where. Open one with kv.Open.
+	Store kv.Store
+	// Volatile says that a ledger in memory is good enough: after a restart
+	// nothing remembers what this process contained, except the vendors.
+	Volatile bool
+	// OnUnknown: NextProvider by default.
+	OnUnknown OnUnknown
+	// ReconcileFor is how long Contain and Release read a vendor's state after an
+	// answer was lost. Default 5 s.
+	ReconcileFor time.Duration
+	// Total bounds an operation over all vendors when the caller's context has no
+	// earlier deadline. Default 30 s.
+	Total time.Duration
+
+	TracerProvider trace.TracerProvider // default: the global one
+	MeterProvider  metric.MeterProvider // default: the global one
+	Logger         *slog.Logger         // default: discards
+}
+
+// Fleet is the hosts of all vendors. It is safe for concurrent use and holds no
+// goroutine; it needs no closing, its Store does.
+type Fleet struct {
+	cfg    Config
+	group  *failover.Group[Driver]
+	ledger *ledger
+	flight keyedLock
+	log    *slog.Logger
+}
+
+// New returns a fleet. It does no I/O; a wrong Config gives an error that names
+// the field.
+func New(cfg Config) (*Fleet, error) {
+	if len(cfg.Drivers) == 0 {
+		return nil, errors.New("edr: Config.Drivers is empty: pass at least one, such as crowdstrike.EDR(client)")
+	}
+	if cfg.Store == nil {
+		if !cfg.Volatile {
+			return nil, errors.New("edr: Config.Store is nil: open one with kv.Open(dir), or set Config.Volatile if the ledger may be lost")
+		}
+		cfg.Store = kv.NewMemory()
+	}
+	if cfg.ReconcileFor == 0 {
+		cfg.ReconcileFor = 5 * time.Second
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	var members []failover.Member[Driver]
+	for i, d := range cfg.Drivers {
+		if d.Find == nil || d.Isolate == nil {
+			return nil, fmt.Errorf("edr: Config.Drivers[%d] (%s) cannot find or isolate hosts: a fleet needs both abilities", i, d.Provider)
+		}
+		members = append(members, failover.Member[Driver]{ID: d.Provider, Value: d})
+	}
+	group, err := failover.NewGroup(failover.Config{
+		Capability: "edr", Total: cfg.Total,
+		TracerProvider: cfg.TracerProvider, MeterProvider: cfg.MeterProvider, Logger: cfg.Logger,
+	}, members...)
+	if err != nil {
+		return nil, fmt.Errorf("edr: Config.Drivers: %w", err)
+	}
+	return &Fleet{cfg: cfg, group: group, ledger: &ledger{cfg.Store}, log: cfg.Logger}, nil
+}
+
+// Providers returns the vendors in order of preference.
+func (f *Fleet) Providers() []string {
+	var out []string
+	for _, m := range f.group.Members() {
+		out = append(out, m.ID)
+	}
+	return out
+}
+
+// keyedLock lets one operation a host go on at a time, in this process.
+type keyedLock struct {
+	mu    sync.Mutex
+	locks map[string]chan struct{}
+}
+
+// lock waits for its turn at a host, by the short name: whether a vendor that
+// knows the domain answered must not matter.
+func (k *keyedLock) lock(ctx context.Context, h Host) (unlock func(), err error) {
+	key, _ := splitName(h.Name)
+	for {
+		k.mu.Lock()
+		busy, ok := k.locks[key]
+		if !ok {
+			done := make(chan struct{})
+			if k.locks == nil {
+				k.locks = map[string]chan struct{}{}
+			}
+			k.locks[key] = done
+			k.mu.Unlock()
+			return func() {
+				k.mu.Lock()
+				delete(k.locks, key)
+				k.mu.Unlock()
+				close(done)
+			}, nil
+		}
+		k.mu.Unlock()
+		select {
+		case <-busy:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}

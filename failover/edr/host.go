@@ -1,0 +1,128 @@
+package edr
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Query says which host is meant.
+type Query struct {
+	Name     string // host name, with or without domain
+	Provider string // with ID: one vendor's own id
+	ID       string
+}
+
+// Hostname means the host of this name, short or fully qualified; case does not
+// matter.
+func Hostname(name string) Query { return Query{Name: name} }
+
+// Native means the host that a vendor knows by this id. It is looked up, and
+// acted on, at that vendor only.
+func Native(provider, id string) Query { return Query{Provider: provider, ID: id} }
+
+// String is the query for messages.
+func (q Query) String() string {
+	if q.ID != "" {
+		return q.Provider + ":" + q.ID
+	}
+	return fmt.Sprintf("%q", q.Name)
+}
+
+func (q Query) validate() error {
+	switch {
+	case q.ID != "" && q.Provider == "":
+		return misuse("edr: Query.Provider is empty: an id means nothing without its vendor; use edr.Native")
+	case q.ID == "" && strings.TrimSpace(q.Name) == "":
+		return misuse("edr: the query names no host: use edr.Hostname or edr.Native")
+	}
+	return nil
+}
+
+// Matches reports whether a record is of the host that the query means. A query
+// with a domain does not match a record of another domain.
+func (q Query) Matches(r Record) bool {
+	if q.ID != "" {
+		return r.Provider == q.Provider && r.ID == q.ID
+	}
+	if q.Name == "" {
+		return true
+	}
+	wantLabel, wantDomain := splitName(q.Name)
+	label, domain := splitName(r.Hostname)
+	if _, d := splitName(r.FQDN); d != "" {
+		domain = d
+	}
+	return label == wantLabel && (wantDomain == "" || domain == "" || domain == wantDomain)
+}
+
+func splitName(name string) (label, domain string) {
+	label, domain, _ = strings.Cut(strings.ToLower(strings.TrimSuffix(strings.TrimSpace(name), ".")), ".")
+	return label, domain
+}
+
+// Host is one machine with the records that the vendors have of it, in the
+// fleet's order of preference.
+type Host struct {
+	Name    string
+	Records []Record
+}
+
+// Record returns the host's record at a provider.
+func (h Host) Record(provider string) (Record, bool) {
+	i := slices.IndexFunc(h.Records, func(r Record) bool { return r.Provider == provider })
+	if i < 0 {
+		return Record{}, false
+	}
+	return h.Records[i], true
+}
+
+// State is the host's containment as far as its records tell: contained if any
+// vendor contains it, unknown if none could say.
+func (h Host) State() State {
+	var s State
+	for _, r := range h.Records {
+		if r.State.Holds() {
+			return r.State
+		}
+		s = max(s, r.State)
+	}
+	return s
+}
+
+// name is the fully qualified name if any vendor knows it, else the short one.
+func name(records []Record) string {
+	for _, r := range records {
+		if r.FQDN != "" {
+			return strings.ToLower(r.FQDN)
+		}
+	}
+	if len(records) > 0 {
+		return strings.ToLower(records[0].Hostname)
+	}
+	return ""
+}
+
+// contradict reports that two records of one name cannot be the same machine:
+// both name network cards, and none in common.
+func contradict(a, b Record) bool {
+	if len(a.MACs) == 0 || len(b.MACs) == 0 {
+		return false
+	}
+	for _, m := range a.MACs {
+		if slices.ContainsFunc(b.MACs, func(n string) bool { return normalMAC(m) == normalMAC(n) }) {
+			return false
+		}
+	}
+	return true
+}
+
+// normalMAC drops the separators, in which vendors differ.
+func normalMAC(mac string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '-' || r == ':' || r == '.' {
+			return -1
+		}
+		return r
+	}, strings.ToLower(mac))
+}

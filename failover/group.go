@@ -1,0 +1,89 @@
+package failover
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// Config sets up a [Group].
+type Config struct {
+	// Capability that the providers share, such as "edr". It is part of span names
+	// and a metric label. Required.
+	Capability string
+	// Total bounds a call over all providers when the caller's context has no
+	// earlier deadline. Default 30 s.
+	Total time.Duration
+
+	TracerProvider trace.TracerProvider // default: the global one
+	MeterProvider  metric.MeterProvider // default: the global one
+	Logger         *slog.Logger         // default: discards
+}
+
+// Member is one provider of a group.
+type Member[P any] struct {
+	ID    string // product and region, such as "falcon/us-1"
+	Value P
+}
+
+// Group is an ordered set of providers, the preferred one first. It is
+// immutable and safe for concurrent use.
+type Group[P any] struct {
+	cfg     Config
+	members []Member[P]
+	tel     *telemetry
+}
+
+// NewGroup returns a group. A wrong Config or member gives an error that names it.
+func NewGroup[P any](cfg Config, members ...Member[P]) (*Group[P], error) {
+	if cfg.Capability == "" {
+		return nil, errors.New("failover: Config.Capability is empty: name what the providers share, such as edr")
+	}
+	if len(members) == 0 {
+		return nil, fmt.Errorf("failover: group %s has no providers", cfg.Capability)
+	}
+	seen := map[string]bool{}
+	for i, m := range members {
+		if m.ID == "" || seen[m.ID] {
+			return nil, fmt.Errorf("failover: group %s: provider %d has the id %q: each needs one of its own, such as falcon/us-1", cfg.Capability, i, m.ID)
+		}
+		seen[m.ID] = true
+	}
+	if cfg.Total == 0 {
+		cfg.Total = 30 * time.Second
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	tel, err := newTelemetry(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("failover: group %s: MeterProvider: %w", cfg.Capability, err)
+	}
+	return &Group[P]{cfg: cfg, members: slices.Clone(members), tel: tel}, nil
+}
+
+// Members returns the providers in order of preference.
+func (g *Group[P]) Members() []Member[P] { return slices.Clone(g.members) }
+
+// Only returns the group reduced to the providers that keep accepts, in the same
+// order; it may be empty, and then every call on it fails with ErrNoProvider.
+func (g *Group[P]) Only(keep func(Member[P]) bool) *Group[P] {
+	out := *g
+	out.members = slices.DeleteFunc(slices.Clone(g.members), func(m Member[P]) bool { return !keep(m) })
+	return &out
+}
+
+// deadline of a call that begins now, and whether it is the caller's own.
+func (g *Group[P]) deadline(ctx context.Context) (time.Time, bool) {
+	end := time.Now().Add(g.cfg.Total)
+	if d, ok := ctx.Deadline(); ok && !d.After(end) {
+		return d, true
+	}
+	return end, false
+}

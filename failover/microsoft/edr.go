@@ -1,0 +1,127 @@
+// Package microsoft joins azure.Client to Jurymast's capabilities. When
+// Microsoft fails, the errors are those of package azure: they say what was sent.
+package microsoft
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"strings"
+	"time"
+
+	"github.com/jurymast/jurymast/azure"
+	"github.com/jurymast/jurymast/failover"
+	"github.com/jurymast/jurymast/failover/edr"
+)
+
+// EDR makes Defender for Endpoint a driver of edr.Fleet. The provider's id is
+// Defender.Name. App permissions: Machine.Read.All and Machine.Isolate.
+//
+// Defender has no field for whether a machine is isolated: its state is that of
+// the newest machine action that isolated or released it.
+func EDR(c *azure.Client) edr.Driver {
+	d := &endpoints{c.Defender}
+	return edr.Driver{Provider: c.Defender.Name(), Find: d, Isolate: d, Probe: d}
+}
+
+type endpoints struct{ d *azure.Defender }
+
+// Find implements edr.Finder. The records have no state; it costs a call each.
+func (e *endpoints) Find(ctx context.Context, q edr.Query) iter.Seq2[edr.Record, error] {
+	return func(yield func(edr.Record, error) bool) {
+		if q.ID != "" {
+			m, err := e.d.Machine(ctx, q.ID)
+			if !errors.Is(err, azure.ErrNotFound) {
+				yield(record(m), err)
+			}
+			return
+		}
+		for m, err := range e.d.Machines(azure.Query{Filter: byName(q.Name)}).All(ctx) {
+			if err == nil && gone(m) {
+				continue
+			}
+			if !yield(record(m), err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// byName asks by the beginning of the name: Defender knows machines by their
+// full DNS name, or by the short one if they have no domain.
+func byName(name string) azure.OData {
+	if name == "" {
+		return ""
+	}
+	label, _, _ := strings.Cut(strings.ToLower(name), ".")
+	return azure.StartsWith("computerDnsName", label)
+}
+
+// gone: the record is of a machine that was re-imaged into another record, or
+// whose sensor was taken off.
+func gone(m azure.Machine) bool {
+	return m.MergedIntoMachineID != "" || m.OnboardingStatus != "" && m.OnboardingStatus != "Onboarded"
+}
+
+func record(m azure.Machine) edr.Record {
+	label, _, qualified := strings.Cut(m.ComputerDNSName, ".")
+	r := edr.Record{
+		ID: m.ID, Hostname: label, OS: m.OSPlatform, MACs: m.MACAddresses,
+		LastSeen: m.LastSeen, AsOf: time.Now(), Native: m,
+	}
+	if qualified {
+		r.FQDN = m.ComputerDNSName
+	}
+	for _, ip := range []string{m.LastIPAddress, m.LastExternalIPAddress} {
+		if ip != "" {
+			r.IPs = append(r.IPs, ip)
+		}
+	}
+	return r
+}
+
+// State implements edr.Isolator.
+func (e *endpoints) State(ctx context.Context, id string) (edr.State, error) {
+	a, err := e.d.Isolation(ctx, id)
+	switch {
+	case err != nil:
+		return edr.StateUnknown, err
+	case a.ID == "":
+		return edr.NotContained, nil
+	case a.Type == "Isolate" && a.Status.Open():
+		return edr.ContainPending, nil
+	case a.Type == "Isolate":
+		return edr.Contained, nil
+	case a.Status.Open():
+		return edr.ReleasePending, nil
+	}
+	return edr.NotContained, nil
+}
+
+// Isolate implements edr.Isolator.
+func (e *endpoints) Isolate(ctx context.Context, id string, intent edr.Intent) (failover.Outcome, error) {
+	return outcome(e.d.Isolate(ctx, id, azure.Isolate{Comment: intent.Comment()}))
+}
+
+// Release implements edr.Isolator.
+func (e *endpoints) Release(ctx context.Context, id string, intent edr.Intent) (failover.Outcome, error) {
+	return outcome(e.d.Unisolate(ctx, id, azure.Isolate{Comment: intent.Comment()}))
+}
+
+func outcome(is azure.Isolation, err error) (failover.Outcome, error) {
+	switch {
+	case err != nil:
+		return failover.Unset, err
+	case is.Already:
+		return failover.Already, nil
+	}
+	return failover.Accepted, nil
+}
+
+// Probe implements edr.Prober with the cheapest read there is.
+func (e *endpoints) Probe(ctx context.Context) error {
+	for _, err := range e.d.Machines(azure.Query{Top: 1}).All(ctx) {
+		return err
+	}
+	return nil
+}
