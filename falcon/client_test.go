@@ -306,6 +306,9 @@ func TestA9TokenStaysWithCrowdStrike(t *testing.T) {
 		if len(leaked) > 0 {
 			t.Errorf("requests went to %v", leaked)
 		}
+		if _, err := c.Hosts.Get(t.Context(), first); err != nil {
+			t.Errorf("the client was led astray: %v", err)
+		}
 	})
 }
 

@@ -252,3 +252,44 @@ func TestListenerMayUseThePolicy(t *testing.T) {
 		}
 	})
 }
+
+// A caller who leaves during a probe has proven nothing: neither good nor bad.
+func TestACancelledProbeIsNeutral(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := opened(t, Breaker{OpenFor: time.Second, Probes: 1})
+		time.Sleep(2 * time.Second)
+		ctx, cancel := context.WithCancel(t.Context())
+		_, _ = Do(ctx, p, Call{Name: "x", Kind: Read}, func(ctx context.Context) (int, error) { cancel(); return 0, ctx.Err() })
+		if p.State() != HalfOpen {
+			t.Errorf("a cancelled probe left it %v", p.State())
+		}
+		if err := once(t.Context(), p, nil); err != nil || p.State() != Closed {
+			t.Errorf("the next probe: %v, %v", err, p.State())
+		}
+	})
+}
+
+// The end of a probe that was given up must not end the one that followed it.
+func TestAGivenUpProbeDoesNotFreeTheNext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := opened(t, Breaker{OpenFor: time.Second, Probes: 2})
+		hang := func(release chan struct{}) {
+			_, _ = Do(t.Context(), p, Call{Name: "x", Timeout: -1}, func(context.Context) (int, error) { <-release; return 0, nil })
+		}
+		first, second := make(chan struct{}), make(chan struct{})
+		time.Sleep(2 * time.Second)
+		go hang(first)
+		time.Sleep(probeDeadline + time.Second)
+		_ = once(t.Context(), p, nil) // gives the first up
+		time.Sleep(5 * time.Second)
+		go hang(second)
+		synctest.Wait()
+		close(first)
+		synctest.Wait()
+		if n, _ := try(t.Context(), p, Call{Name: "x", Kind: Read}); n != 0 {
+			t.Error("a second caller got through beside the probe")
+		}
+		close(second)
+		synctest.Wait()
+	})
+}

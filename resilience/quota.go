@@ -27,8 +27,8 @@ type bucket struct {
 	reserve float64 // tokens that only urgent calls may take
 }
 
-// reserved is the share of a burst that is kept for calls with Call.Reserve.
-const reserved = 0.25
+// One in so many places of a burst is kept for calls with Call.Reserve.
+const reserved = 4
 
 // NewQuota returns a quota with all the given windows, for instance 100 calls a
 // minute and 1,500 an hour.
@@ -43,7 +43,7 @@ func NewQuota(windows ...Window) (*Quota, error) {
 		}
 		burst := max(1, w.Calls/5)
 		every := rate.Limit(float64(max(1, w.Calls-burst)) / w.Per.Seconds())
-		q.buckets = append(q.buckets, bucket{rate.NewLimiter(every, burst), float64(burst) * reserved})
+		q.buckets = append(q.buckets, bucket{rate.NewLimiter(every, burst), float64(burst / reserved)})
 	}
 	return q, nil
 }

@@ -33,7 +33,7 @@ func fireTrace(req *http.Request, gotConn, wrote bool) {
 func TestRetriedBodiesAreDrainedAndClosed(t *testing.T) {
 	var n, dialled atomic.Int32
 	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		if n.Add(1)%2 == 1 {
+		if n.Add(1)%3 != 0 {
 			w.WriteHeader(http.StatusServiceUnavailable)
 			_, _ = w.Write(bytes.Repeat([]byte("x"), 10<<10))
 		}
@@ -47,7 +47,7 @@ func TestRetriedBodiesAreDrainedAndClosed(t *testing.T) {
 	defer srv.Close()
 	base := &http.Transport{}
 	defer base.CloseIdleConnections()
-	p := policy(t, Config{Retry: Retry{Attempts: 2, Base: 1, Max: 1, Budget: -1}, Breaker: Breaker{Disabled: true}})
+	p := policy(t, Config{Retry: Retry{Attempts: 3, Base: 1, Max: 1, Budget: -1}, Breaker: Breaker{Disabled: true}})
 	client := &http.Client{Transport: &Transport{Policy: p, Wire: Wire{Base: base}}}
 	for range 50 {
 		resp, err := client.Get(srv.URL)
@@ -61,7 +61,7 @@ func TestRetriedBodiesAreDrainedAndClosed(t *testing.T) {
 		}
 	}
 	if d := dialled.Load(); d > 2 {
-		t.Errorf("50 calls with a retry each dialled %d connections", d)
+		t.Errorf("50 calls with two retries each dialled %d connections", d)
 	}
 }
 
@@ -184,5 +184,24 @@ func FuzzRetryAfter(f *testing.F) {
 		if d := RetryAfter(http.Header{"Retry-After": {value}}, time.Now()); d < 0 || d > MaxRetryAfter {
 			t.Errorf("%q gave %v", value, d)
 		}
+	})
+}
+
+// A body that cannot be rewound is sent once.
+func TestBodyWithoutGetBodyIsSentOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := 0
+		s := cloud(t, func(w http.ResponseWriter, _ *http.Request) { n++; w.WriteHeader(http.StatusServiceUnavailable) })
+		client := &http.Client{Transport: &Transport{Policy: policy(t, Config{}), Wire: Wire{Base: s.Client().Transport}}}
+		req, _ := http.NewRequestWithContext(t.Context(), http.MethodPut, s.URL(), io.MultiReader(strings.NewReader("x")))
+		resp, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if n != 1 {
+			t.Errorf("sent %d times", n)
+		}
+		s.Close()
 	})
 }

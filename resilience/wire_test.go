@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -129,21 +131,23 @@ func TestBaseWithoutTracesProvesNothing(t *testing.T) {
 
 // One request that got out is enough, whatever the others of the attempt did.
 func TestFirstRequestSentSecondRefused(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := cloud(t, func(http.ResponseWriter, *http.Request) {})
-		wire := &Wire{Base: s.Client().Transport}
-		_, err := Do(t.Context(), policy(t, Config{}), Call{Name: "act"}, func(ctx context.Context) (int, error) {
-			if n, err := post(ctx, wire); err != nil {
-				return n, err
-			}
-			s.Faults().Add(fault.Rule{Kind: fault.Refuse})
-			return post(ctx, wire)
-		})
-		if e := asError(t, err); e.Sent != MaybeSent {
-			t.Errorf("got %v", e.Sent)
+	n := 0
+	wire := &Wire{Base: roundTripFunc(func(req *http.Request) (*http.Response, error) {
+		if n++; n == 1 {
+			fireTrace(req, true, true)
+			return &http.Response{StatusCode: 200, Body: http.NoBody}, nil
 		}
-		s.Close()
+		return nil, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+	})}
+	_, err := Do(t.Context(), policy(t, Config{}), Call{Name: "act"}, func(ctx context.Context) (int, error) {
+		if n, err := post(ctx, wire); err != nil {
+			return n, err
+		}
+		return post(ctx, wire)
 	})
+	if e := asError(t, err); e.Sent != MaybeSent || e.Class != Refused || n != 2 {
+		t.Errorf("got %v, %v after %d requests", e.Sent, e.Class, n)
+	}
 }
 
 func TestForeignHostIsRefusedBeforeAnythingIsSent(t *testing.T) {

@@ -43,6 +43,12 @@ func containFromEnv(ctx context.Context, hostname string) error {
 	return err
 }
 
+func ExampleFleet_Contain() {
+	if err := containFromEnv(context.Background(), "ws-042"); err != nil {
+		log.Fatal(err)
+	}
+}
+
 // Falcon is down; Defender contains the host; when Falcon is back, the host is
 // released wherever it is held.
 func Example() {

@@ -281,8 +281,49 @@ func TestConcurrentContainsAreOneEffect(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if f, d := w.effects(); f != 1 || d != 0 {
-			t.Errorf("effects: falcon %d, defender %d", f, d)
+		posts := 0
+		for _, r := range w.Falcon.Requests() {
+			if strings.HasPrefix(r.Path, actionsPath) {
+				posts++
+			}
+		}
+		if f, d := w.effects(); f != 1 || d != 0 || posts != 1 {
+			t.Errorf("effects: falcon %d, defender %d; asked %d times", f, d, posts)
+		}
+	})
+}
+
+// A containment that may be in force stays in the ledger, whatever a later one
+// finds.
+func TestALaterRefusalDoesNotForgetAnUnknown(t *testing.T) {
+	run(t, setup{}, func(t *testing.T, w *world) {
+		unknown := w.Falcon.Faults().Add(fault.Rule{Kind: fault.Blackhole, Path: actionsPath})
+		if res, err := w.fleet.Contain(t.Context(), host, intent); err != nil || len(res.Value.Holding()) != 2 {
+			t.Fatalf("%v, %v", res.Value.Holding(), err)
+		}
+		unknown()
+		time.Sleep(2 * time.Minute)
+		w.Falcon.Faults().Add(fault.Rule{Kind: fault.Status, Status: 429, Path: actionsPath})
+		if _, err := w.fleet.Contain(t.Context(), host, intent); err != nil {
+			t.Fatal(err)
+		}
+		owed := map[string]bool{}
+		for e := range w.fleet.Ledger(t.Context()) {
+			owed[e.Provider] = e.Owed()
+		}
+		if !owed["falcon/us-1"] || !owed["defender"] {
+			t.Errorf("the ledger says %v", owed)
+		}
+	})
+}
+
+func TestStateOfTheBackup(t *testing.T) {
+	run(t, setup{}, func(t *testing.T, w *world) {
+		w.Falcon.Faults().Add(fault.Rule{Kind: fault.Refuse})
+		w.Azure.Isolate(twin.DefenderID(1))
+		s, err := w.fleet.State(t.Context(), host)
+		if err != nil || s.By() != "defender" || s.Value.State != edr.Contained || s.Value.AsOf.IsZero() {
+			t.Errorf("%+v, %v", s.Value, err)
 		}
 	})
 }

@@ -1,0 +1,99 @@
+package resilience
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// No period of a window sees more calls than it allows, however they come.
+func TestQuotaHoldsInEveryPeriod(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, err := NewQuota(Window{100, time.Minute}, Window{1500, time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := policy(t, Config{Quota: q, Total: -1, Retry: Retry{Attempts: 1}})
+		var at []time.Time
+		for range 3000 {
+			if _, err := Do(t.Context(), p, Call{Name: "x", Kind: Read}, func(context.Context) (int, error) {
+				at = append(at, time.Now())
+				return 0, nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i := range at {
+			if i >= 100 && at[i].Sub(at[i-100]) < time.Minute {
+				t.Fatalf("calls %d to %d within %v", i-100, i, at[i].Sub(at[i-100]))
+			}
+			if i >= 1500 && at[i].Sub(at[i-1500]) < time.Hour {
+				t.Fatalf("calls %d to %d within %v", i-1500, i, at[i].Sub(at[i-1500]))
+			}
+		}
+	})
+}
+
+func TestQuotaKeepsAReserveForUrgentCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, _ := NewQuota(Window{100, time.Minute})
+		p := policy(t, Config{Quota: q})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		bulk := 0
+		var err error
+		for ; err == nil; bulk++ {
+			_, err = try(ctx, p, Call{Name: "bulk", Kind: Read})
+		}
+		e := asError(t, err)
+		if !errors.Is(err, ErrQuota) || e.Class != Saturated || e.Sent != NotSent || e.Failure().RetryAfter <= 0 {
+			t.Errorf("got %v", err)
+		}
+		if n, err := try(ctx, p, Call{Name: "urgent", Reserve: true}); n != 1 || err != nil {
+			t.Errorf("after %d bulk calls the urgent one: %v", bulk, err)
+		}
+	})
+}
+
+// A call that was refused, or whose caller left, gives its place back.
+func TestQuotaGivesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, _ := NewQuota(Window{5, time.Minute})
+		p := policy(t, Config{Quota: q})
+		if _, err := try(t.Context(), p, Call{Name: "x"}); err != nil {
+			t.Fatal(err)
+		}
+		for range 100 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+			_, _ = try(ctx, p, Call{Name: "x"})
+			cancel()
+		}
+		begin := time.Now()
+		if _, err := try(t.Context(), p, Call{Name: "x"}); err != nil || time.Since(begin) > 16*time.Second {
+			t.Errorf("%v after %v", err, time.Since(begin))
+		}
+	})
+}
+
+func TestQuotaOfTheCallComesFirst(t *testing.T) {
+	q, _ := NewQuota(Window{1, time.Hour})
+	p := policy(t, Config{})
+	call := Call{Name: "x", Quota: q}
+	if _, err := try(t.Context(), p, call); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := try(t.Context(), p, call); !errors.Is(err, ErrQuota) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestQuotaConfigNamesTheField(t *testing.T) {
+	for _, windows := range [][]Window{nil, {{0, time.Second}}, {{1, 0}}} {
+		if _, err := NewQuota(windows...); err == nil || !strings.Contains(err.Error(), "window") {
+			t.Errorf("%v: %v", windows, err)
+		}
+	}
+}
