@@ -42,14 +42,11 @@ func New(cfg Config) (*Client, error) {
 	if cfg.HTTPClient != nil {
 		c.wire.Base = cfg.HTTPClient.Transport
 	}
-	if c.policy, err = newPolicy("azure", cfg.Policy, cfg); err != nil {
+	cfg.Policy = cfg.Policy.Inherit(resilience.Config{Logger: cfg.Logger})
+	if c.policy, err = resilience.New("azure", cfg.Policy); err != nil {
 		return nil, fmt.Errorf("azure: Config.Policy: %w", err)
 	}
-	auth := cfg.AuthPolicy
-	if auth.Attempt == 0 && auth.Total == 0 {
-		auth.Attempt, auth.Total = 4*time.Second, 8*time.Second
-	}
-	authPolicy, err := newPolicy("azure.auth", auth, cfg)
+	authPolicy, err := token.Policy("azure.auth", cfg.AuthPolicy.Inherit(cfg.Policy))
 	if err != nil {
 		return nil, fmt.Errorf("azure: Config.AuthPolicy: %w", err)
 	}
@@ -61,19 +58,6 @@ func New(cfg Config) (*Client, error) {
 		return nil, err
 	}
 	return c, nil
-}
-
-func newPolicy(name string, cfg resilience.Config, parent Config) (*resilience.Policy, error) {
-	if cfg.Logger == nil {
-		cfg.Logger = parent.Logger
-	}
-	if cfg.TracerProvider == nil {
-		cfg.TracerProvider = parent.Policy.TracerProvider
-	}
-	if cfg.MeterProvider == nil {
-		cfg.MeterProvider = parent.Policy.MeterProvider
-	}
-	return resilience.New(name, cfg)
 }
 
 // Run keeps the token of the Defender API warm, refreshing it at a third of its
@@ -106,7 +90,7 @@ type credential struct{ tokens *tokens }
 // GetToken implements azcore.TokenCredential.
 func (c credential) GetToken(ctx context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
 	if len(o.Scopes) != 1 {
-		return azcore.AccessToken{}, &argumentError{fmt.Sprintf("azure: a token is for one scope, not %d", len(o.Scopes))}
+		return azcore.AccessToken{}, resilience.Misusef("azure: a token is for one scope, not %d", len(o.Scopes))
 	}
 	s, err := c.tokens.source(o.Scopes[0])
 	if err != nil {

@@ -2,7 +2,6 @@ package azure
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -164,7 +163,7 @@ func emptyIfNone(op string, err error) error {
 
 func idPath(op, path, id string) (string, error) {
 	if strings.TrimSpace(id) == "" {
-		return "", &argumentError{fmt.Sprintf("azure %s: the id is empty: pass one, as in Machine.ID or MachineAction.ID", op)}
+		return "", resilience.Misusef("azure %s: the id is empty: pass one, as in Machine.ID or MachineAction.ID", op)
 	}
 	return path + url.PathEscape(id), nil
 }

@@ -107,12 +107,3 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 	}
 	return resilience.RetryAfter(h, now)
 }
-
-// argumentError is the caller's mistake; nothing was sent.
-type argumentError struct{ text string }
-
-func (e *argumentError) Error() string { return e.text }
-
-func (e *argumentError) Failure() resilience.Failure {
-	return resilience.Failure{Class: resilience.Misuse, Sent: resilience.NotSent}
-}

@@ -111,13 +111,13 @@ func (d *Defender) change(ctx context.Context, op, machineID, want, comment, ver
 		return Isolation{}, err
 	}
 	if comment == "" {
-		return Isolation{}, &argumentError{fmt.Sprintf("azure %s: Isolate.Comment is empty: Defender wants a reason", op)}
+		return Isolation{}, resilience.Misusef("azure %s: Isolate.Comment is empty: Defender wants a reason", op)
 	}
 	if err := d.c.check(resilience.Effect); err != nil {
 		return Isolation{}, fmt.Errorf("azure %s: %w", op, err)
 	}
 	if is, done, err := d.already(ctx, machineID, want); done || err != nil {
-		return is, notSent(err)
+		return is, resilience.BeforeSending(err)
 	}
 	o, err := send[object](ctx, d.c, d.pipeline, request{
 		call: d.call(op, resilience.Effect), method: http.MethodPost, url: d.url(path+verb, nil), body: body,
@@ -149,23 +149,4 @@ func (d *Defender) already(ctx context.Context, machineID, want string) (Isolati
 		return Isolation{Already: true}, true, nil // never isolated
 	}
 	return Isolation{}, false, nil
-}
-
-// notSent marks the failure of a read that came before the effect.
-func notSent(err error) error {
-	if err == nil {
-		return nil
-	}
-	return &beforeError{err}
-}
-
-type beforeError struct{ err error }
-
-func (e *beforeError) Error() string { return "before anything was sent: " + e.err.Error() }
-func (e *beforeError) Unwrap() error { return e.err }
-
-func (e *beforeError) Failure() resilience.Failure {
-	f := resilience.Of(e.err)
-	f.Sent = resilience.NotSent
-	return f
 }

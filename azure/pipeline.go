@@ -64,12 +64,12 @@ func send[T any](ctx context.Context, c *Client, pl runtime.Pipeline, r request)
 		ctx = policy.WithRetryOptions(ctx, policy.RetryOptions{MaxRetries: -1})
 		req, err := runtime.NewRequest(ctx, r.method, r.url)
 		if err != nil {
-			return zero, &argumentError{fmt.Sprintf("azure %s: %v", r.call.Name, err)}
+			return zero, resilience.Misusef("azure %s: %v", r.call.Name, err)
 		}
 		req.Raw().Header.Set("Accept", "application/json")
 		if r.body != nil {
 			if err := runtime.MarshalAsJSON(req, r.body); err != nil {
-				return zero, &argumentError{fmt.Sprintf("azure %s: %v", r.call.Name, err)}
+				return zero, resilience.Misusef("azure %s: %v", r.call.Name, err)
 			}
 		}
 		resp, err := pl.Do(req)

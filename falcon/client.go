@@ -51,14 +51,16 @@ func New(cfg Config) (*Client, error) {
 	if cfg.HTTPClient != nil {
 		c.wire.Base = cfg.HTTPClient.Transport
 	}
-	if c.policy, err = newPolicy("falcon", cfg.Policy, cfg); err != nil {
+	if cfg.Policy.Quota == nil {
+		if cfg.Policy.Quota, err = resilience.NewQuota(resilience.Window{Calls: callsPerMinute, Per: time.Minute}); err != nil {
+			return nil, err
+		}
+	}
+	cfg.Policy = cfg.Policy.Inherit(resilience.Config{Logger: cfg.Logger})
+	if c.policy, err = resilience.New("falcon", cfg.Policy); err != nil {
 		return nil, fmt.Errorf("falcon: Config.Policy: %w", err)
 	}
-	auth := cfg.AuthPolicy
-	if auth.Attempt == 0 && auth.Total == 0 {
-		auth.Attempt, auth.Total = 4*time.Second, 8*time.Second
-	}
-	authPolicy, err := newPolicy("falcon.auth", auth, cfg)
+	authPolicy, err := token.Policy("falcon.auth", cfg.AuthPolicy.Inherit(cfg.Policy))
 	if err != nil {
 		return nil, fmt.Errorf("falcon: Config.AuthPolicy: %w", err)
 	}
@@ -75,26 +77,6 @@ func New(cfg Config) (*Client, error) {
 // callsPerMinute is Falcon's limit for one customer, shared by all its API
 // clients (facts/falcon.md 2.1).
 const callsPerMinute = 6000
-
-func newPolicy(name string, cfg resilience.Config, parent Config) (*resilience.Policy, error) {
-	if cfg.Quota == nil && name == "falcon" {
-		q, err := resilience.NewQuota(resilience.Window{Calls: callsPerMinute, Per: time.Minute})
-		if err != nil {
-			return nil, err
-		}
-		cfg.Quota = q
-	}
-	if cfg.Logger == nil {
-		cfg.Logger = parent.Logger
-	}
-	if cfg.TracerProvider == nil {
-		cfg.TracerProvider = parent.Policy.TracerProvider
-	}
-	if cfg.MeterProvider == nil {
-		cfg.MeterProvider = parent.Policy.MeterProvider
-	}
-	return resilience.New(name, cfg)
-}
 
 // Run keeps the token warm, refreshing it at a third of its life, until ctx
 // ends or the client is closed. It returns the context's error or ErrClosed.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -212,18 +211,9 @@ func readRow[T any](operation string, raw json.RawMessage, parse func(json.RawMe
 
 func checkID(operation, id string) error {
 	if strings.TrimSpace(id) == "" {
-		return &argumentError{fmt.Sprintf("falcon %s: the host's id is empty: pass a device id, as in Host.ID", operation)}
+		return resilience.Misusef("falcon %s: the host's id is empty: pass a device id, as in Host.ID", operation)
 	}
 	return nil
-}
-
-// argumentError is the caller's mistake; nothing was sent.
-type argumentError struct{ text string }
-
-func (e *argumentError) Error() string { return e.text }
-
-func (e *argumentError) Failure() resilience.Failure {
-	return resilience.Failure{Class: resilience.Misuse, Sent: resilience.NotSent}
 }
 
 func setIf(field **string, value string) {

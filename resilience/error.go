@@ -22,15 +22,36 @@ var (
 // Sentinels of clients that use the package. Nothing was sent.
 var (
 	// ErrReadOnly: the client was made to read only.
-	ErrReadOnly error = misuse("the client is read-only: set ReadOnly to false in its Config to let it act")
+	ErrReadOnly = Misusef("the client is read-only: set ReadOnly to false in its Config to let it act")
 	// ErrClosed: the client was closed.
-	ErrClosed error = misuse("the client is closed: create a new one")
+	ErrClosed = Misusef("the client is closed: create a new one")
 )
 
-type misuse string
+// Misusef makes the error of an argument that makes no sense, or of a call that
+// this client will not make: the caller's mistake, nothing was sent.
+func Misusef(format string, args ...any) error {
+	return &judged{fmt.Errorf(format, args...), Failure{Class: Misuse, Sent: NotSent}}
+}
 
-func (m misuse) Error() string    { return string(m) }
-func (m misuse) Failure() Failure { return Failure{Class: Misuse, Sent: NotSent} }
+// BeforeSending marks the failure of a read that is made before an effect:
+// nothing of the effect was sent.
+func BeforeSending(err error) error {
+	if err == nil {
+		return nil
+	}
+	f := Of(err)
+	f.Sent = NotSent
+	return &judged{fmt.Errorf("before anything was sent: %w", err), f}
+}
+
+// judged is an error with a failure of its own.
+type judged struct {
+	error
+	failure Failure
+}
+
+func (j *judged) Unwrap() error    { return errors.Unwrap(j.error) }
+func (j *judged) Failure() Failure { return j.failure }
 
 // The causes of the policy's own deadlines. They are not context.DeadlineExceeded,
 // which is kept for the caller's own.

@@ -68,6 +68,15 @@ func New(name string, cfg Config) (*Policy, error) {
 	return p, nil
 }
 
+// Inherit fills what c leaves open of logger and telemetry from parent: the
+// policies of one client report to the same place.
+func (c Config) Inherit(parent Config) Config {
+	def(&c.Logger, parent.Logger)
+	def(&c.TracerProvider, parent.TracerProvider)
+	def(&c.MeterProvider, parent.MeterProvider)
+	return c
+}
+
 // Name returns the name of the dependency.
 func (p *Policy) Name() string { return p.name }
 

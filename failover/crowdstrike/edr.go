@@ -13,6 +13,7 @@ import (
 	"github.com/jurymast/jurymast/failover"
 	"github.com/jurymast/jurymast/failover/edr"
 	"github.com/jurymast/jurymast/falcon"
+	"github.com/jurymast/jurymast/resilience"
 )
 
 // EDR makes Falcon a driver of edr.Fleet. The provider's id is the client's
@@ -131,7 +132,7 @@ func (d *endpoints) change(
 ) (failover.Outcome, error) {
 	s, err := d.State(ctx, id)
 	if err != nil {
-		return failover.Unset, edr.BeforeSending(err)
+		return failover.Unset, resilience.BeforeSending(err)
 	}
 	if wanted(s) {
 		return failover.Already, nil

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/jurymast/jurymast/failover"
+
+	"github.com/jurymast/jurymast/resilience"
 )
 
 // Driver is one vendor. Abilities that are nil are not there; a Fleet says so
@@ -86,7 +88,7 @@ type Intent struct {
 func (i Intent) validate() error {
 	for field, value := range map[string]string{"ID": i.ID, "Actor": i.Actor, "Reason": i.Reason} {
 		if value == "" {
-			return misuse("edr: Intent.%s is empty: every effect names its id, who wants it and why", field)
+			return resilience.Misusef("edr: Intent.%s is empty: every effect names its id, who wants it and why", field)
 		}
 	}
 	return nil

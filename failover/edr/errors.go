@@ -119,34 +119,3 @@ func join(gaps []failover.Gap) string {
 	}
 	return strings.Join(parts, "; ")
 }
-
-// BeforeSending marks an error as coming from a read that a driver makes before
-// an effect: nothing of the effect was sent.
-func BeforeSending(err error) error {
-	if err == nil {
-		return nil
-	}
-	return &beforeError{err}
-}
-
-type beforeError struct{ err error }
-
-func (e *beforeError) Error() string { return "before anything was sent: " + e.err.Error() }
-func (e *beforeError) Unwrap() error { return e.err }
-
-func (e *beforeError) Failure() resilience.Failure {
-	f := resilience.Of(e.err)
-	f.Sent = resilience.NotSent
-	return f
-}
-
-// misuseError is the caller's mistake; nothing was sent.
-type misuseError string
-
-func misuse(format string, args ...any) error { return misuseError(fmt.Sprintf(format, args...)) }
-
-func (e misuseError) Error() string { return string(e) }
-
-func (e misuseError) Failure() resilience.Failure {
-	return resilience.Failure{Class: resilience.Misuse, Sent: resilience.NotSent}
-}

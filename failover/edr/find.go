@@ -95,7 +95,7 @@ func (f *Fleet) records(ctx context.Context, operation string, q Query) (failove
 		group = group.Only(func(m failover.Member[Driver]) bool { return m.ID == q.Provider })
 		if len(group.Members()) == 0 {
 			var none failover.Result[[]failover.Answer[[]Record]]
-			return none, misuse("edr: Query.Provider %q is not one of this fleet's: %v", q.Provider, f.Providers())
+			return none, resilience.Misusef("edr: Query.Provider %q is not one of this fleet's: %v", q.Provider, f.Providers())
 		}
 	}
 	return failover.Each(ctx, group, failover.Call{Name: operation, Kind: resilience.Read},

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/jurymast/jurymast/resilience"
 )
 
 // Query says which host is meant.
@@ -32,9 +34,9 @@ func (q Query) String() string {
 func (q Query) validate() error {
 	switch {
 	case q.ID != "" && q.Provider == "":
-		return misuse("edr: Query.Provider is empty: an id means nothing without its vendor; use edr.Native")
+		return resilience.Misusef("edr: Query.Provider is empty: an id means nothing without its vendor; use edr.Native")
 	case q.ID == "" && strings.TrimSpace(q.Name) == "":
-		return misuse("edr: the query names no host: use edr.Hostname or edr.Native")
+		return resilience.Misusef("edr: the query names no host: use edr.Hostname or edr.Native")
 	}
 	return nil
 }

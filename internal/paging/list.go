@@ -71,12 +71,9 @@ func New[T any](operation, cursor string, fetch Fetch[T]) *List[T] {
 			return l
 		}
 	}
-	l.err = cursorError{fmt.Errorf("%s: %w: %q", operation, ErrCursor, cursor)}
+	l.err = resilience.Misusef("%s: %w: %q", operation, ErrCursor, cursor)
 	return l
 }
-
-// Failed returns a list that cannot be read, for arguments that make no sense.
-func Failed[T any](err error) *List[T] { return &List[T]{err: err} }
 
 // All returns the rows from the list's position on, a page at a time. A
 // *RowError is about one row and the iteration goes on; any other error is the
@@ -119,13 +116,4 @@ const cursorVersion = "1"
 // goes on from there; a vendor's own page tokens may expire after minutes.
 func (l *List[T]) Cursor() string {
 	return cursorVersion + "." + strconv.Itoa(l.skip) + "." + l.token
-}
-
-// cursorError is the caller's mistake.
-type cursorError struct{ error }
-
-func (e cursorError) Unwrap() error { return e.error }
-
-func (cursorError) Failure() resilience.Failure {
-	return resilience.Failure{Class: resilience.Misuse, Sent: resilience.NotSent}
 }

@@ -75,6 +75,15 @@ type flight struct {
 	err    error
 }
 
+// Policy returns a policy for token requests: quicker than one for an API,
+// because a call waits for the token before it can begin.
+func Policy(name string, cfg resilience.Config) (*resilience.Policy, error) {
+	if cfg.Attempt == 0 && cfg.Total == 0 {
+		cfg.Attempt, cfg.Total = 4*time.Second, 8*time.Second
+	}
+	return resilience.New(name, cfg)
+}
+
 // New returns a source that fetches under policy. It does no I/O.
 func New(policy *resilience.Policy, fetch func(context.Context) (Token, error)) *Source {
 	return &Source{policy: policy, fetch: fetch, changed: make(chan struct{})}
