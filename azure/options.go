@@ -3,12 +3,10 @@ package azure
 import (
 	"context"
 	"net/http"
-	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/arm"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 
 	"github.com/jurymast/jurymast/resilience"
 )
@@ -46,44 +44,14 @@ func (s *stage) Do(req *policy.Request) (*http.Response, error) {
 	if err := s.c.check(call.Kind); err != nil {
 		return nil, err
 	}
-	var last *http.Response // a failed answer, kept in case it stays the last
-	attempts := 0
-	drop := func() {
-		if last != nil {
-			runtime.Drain(last)
-			last = nil
-		}
-	}
-	resp, err := resilience.Do(raw.Context(), s.c.policy, call, func(attempt context.Context) (*http.Response, error) {
-		drop()
-		if attempts++; attempts > 1 {
+	return resilience.RoundTrip(raw.Context(), s.c.policy, call, retryAfter, func(ctx context.Context, attempt int) (*http.Response, error) {
+		if attempt > 0 {
 			if err := req.RewindBody(); err != nil {
 				return nil, err
 			}
 		}
-		ctx, headers := resilience.KeepBody(attempt, raw.Context()) // a download goes on after the headers
-		ctx = policy.WithRetryOptions(ctx, policy.RetryOptions{MaxRetries: -1})
-		resp, err := req.Clone(ctx).Next()
-		headers(resp)
-		if err != nil {
-			return nil, err
-		}
-		if resp.StatusCode >= 400 {
-			last = resp
-			f := resilience.OfStatus(resp.StatusCode)
-			f.RetryAfter, f.RequestID = retryAfter(resp.Header, time.Now()), resp.Header.Get("x-ms-request-id")
-			return nil, &statusError{f}
-		}
-		return resp, nil
+		// A caller's retry options in the context would bring azcore's retries back
+		// under ours.
+		return req.Clone(policy.WithRetryOptions(ctx, policy.RetryOptions{MaxRetries: -1})).Next()
 	})
-	if err != nil && last != nil {
-		return last, nil
-	}
-	return resp, err
 }
-
-// statusError is an answer that counts as a failure.
-type statusError struct{ failure resilience.Failure }
-
-func (e *statusError) Error() string               { return http.StatusText(e.failure.Status) }
-func (e *statusError) Failure() resilience.Failure { return e.failure }

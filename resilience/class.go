@@ -83,6 +83,21 @@ func (c Class) rule() rule {
 // String returns the class as telemetry names it.
 func (c Class) String() string { return c.rule().name }
 
+// notRetried is why there is no further attempt after it, made once.
+func (c Class) notRetried() string {
+	if int(c) < len(stopTexts) {
+		return stopTexts[c]
+	}
+	return stopTexts[Unknown]
+}
+
+var stopTexts = func() (texts [len(rules)]string) {
+	for c := range rules {
+		texts[c] = "not retried after: " + rules[c].name
+	}
+	return texts
+}()
+
 // RetrySame reports whether the same provider may be tried again after it.
 func (c Class) RetrySame() bool { return c.rule().retry }
 

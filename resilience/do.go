@@ -17,7 +17,10 @@ import (
 // [MaybeSent] unless fn's error, or a [Wire] that all of fn's requests went
 // through, proves otherwise. Do starts no goroutine.
 func Do[T any](ctx context.Context, p *Policy, call Call, fn func(context.Context) (T, error)) (T, error) {
-	r := run{policy: p, call: call, start: time.Now()}
+	return do(ctx, run{policy: p, call: call, start: time.Now()}, fn)
+}
+
+func do[T any](ctx context.Context, r run, fn func(context.Context) (T, error)) (T, error) {
 	defer r.end()
 	for r.begin(ctx) {
 		if t, ok := r.admit(ctx); ok {
@@ -39,7 +42,9 @@ func attempt[T any](ctx context.Context, r *run, t ticket, fn func(context.Conte
 	a, actx, cancel := r.open(ctx)
 	settled := false
 	defer func() {
-		cancel()
+		if !a.kept {
+			cancel()
+		}
 		if !settled {
 			r.policy.breaker.settle(t, errFailed)
 			endSpan(a.span, Failure{}, true)
@@ -56,6 +61,7 @@ type run struct {
 	call     Call
 	start    time.Time
 	deadline time.Time // of the whole call; zero: none
+	keep     bool      // an attempt's context may outlive it, see evidence.keep
 	placed   bool      // holds a place under the limit
 	delay    time.Duration
 	delays   backoff.BackOff
@@ -161,6 +167,14 @@ func (r *run) open(ctx context.Context) (*evidence, context.Context, context.Can
 		if end := a.start.Add(timeout); deadline.IsZero() || end.Before(deadline) {
 			deadline, cause = end, errAttemptTimeout
 		}
+	}
+	if r.keep {
+		actx, cancel := context.WithCancelCause(a)
+		a.cancel = func() { cancel(nil) }
+		if !deadline.IsZero() {
+			a.timer = time.AfterFunc(time.Until(deadline), func() { cancel(cause) })
+		}
+		return a, actx, a.cancel
 	}
 	// At the caller's own deadline its context ends by itself, with its own cause.
 	if d, ok := ctx.Deadline(); deadline.IsZero() || ok && !d.After(deadline) {

@@ -15,6 +15,11 @@ type evidence struct {
 	span  trace.Span
 	start time.Time
 
+	// Only for attempts whose answer is read after they end.
+	timer  *time.Timer
+	cancel func()
+	kept   bool
+
 	mu       sync.Mutex
 	requests int // that went through a Wire
 	sent     int // of these, not proven unsent
@@ -34,6 +39,16 @@ func (e *evidence) Value(key any) any {
 func evidenceOf(ctx context.Context) *evidence {
 	e, _ := ctx.Value(evidenceKey{}).(*evidence)
 	return e
+}
+
+// keep stops the attempt's clock and leaves its context alive, for the body of
+// an answer to be read: cancel ends it. The caller's context still does too.
+func (e *evidence) keep() (cancel func()) {
+	if e.timer != nil {
+		e.timer.Stop()
+	}
+	e.kept = true
+	return e.cancel
 }
 
 func (e *evidence) note(sent bool) {

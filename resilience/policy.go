@@ -43,7 +43,7 @@ type Policy struct {
 	budget  budget
 	breaker *breaker
 	metrics *instruments
-	tracer  trace.Tracer
+	tracing tracing
 }
 
 // New returns a policy for the dependency called name, which appears in errors
@@ -63,7 +63,7 @@ func New(name string, cfg Config) (*Policy, error) {
 	if p.metrics, err = newInstruments(name, cfg.MeterProvider); err != nil {
 		return nil, fmt.Errorf("resilience: policy %s: MeterProvider: %w", name, err)
 	}
-	p.tracer = newTracer(cfg.TracerProvider)
+	p.tracing = newTracing(cfg.TracerProvider)
 	p.breaker = newBreaker(cfg.Breaker, p.stateChanged)
 	return p, nil
 }

@@ -105,7 +105,7 @@ func (r *run) next(ctx context.Context, f Failure) (time.Duration, string) {
 	backup := hasBackup(ctx)
 	switch {
 	case !f.Class.RetrySame():
-		return 0, "not retried after: " + f.Class.String()
+		return 0, f.Class.notRetried()
 	case r.call.Kind == Effect && f.Sent == MaybeSent:
 		return 0, "the effect may have been sent"
 	case len(r.attempts) >= attempts:

@@ -2,7 +2,10 @@ package resilience
 
 import (
 	"context"
+	"fmt"
+	"maps"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel"
@@ -25,12 +28,37 @@ const (
 	keyResend    = attribute.Key("http.request.resend_count")
 )
 
-func newTracer(tp trace.TracerProvider) trace.Tracer {
-	if tp == nil {
+// tracing starts the spans of attempts. While nobody has set a global tracer
+// provider, and none was configured, it costs nothing.
+type tracing struct {
+	tracer   trace.Tracer
+	global   bool // the tracer is the global one, which may be set later
+	spanKind []trace.SpanStartOption
+}
+
+// unset is the global provider from before anybody set one, nil if somebody
+// already had when this package was initialised.
+var unset = func() trace.TracerProvider {
+	tp := otel.GetTracerProvider()
+	if fmt.Sprintf("%T", tp) != "*global.tracerProvider" {
+		return nil
+	}
+	return tp
+}()
+
+func newTracing(tp trace.TracerProvider) tracing {
+	global := tp == nil
+	if global {
 		tp = otel.GetTracerProvider()
 	}
-	return tp.Tracer(scope)
+	return tracing{tp.Tracer(scope), global, []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindClient)}}
 }
+
+func (t *tracing) off() bool {
+	return t.global && unset != nil && otel.GetTracerProvider() == unset
+}
+
+var noSpan = trace.SpanFromContext(context.Background())
 
 // instruments records without allocating: the attribute sets of every
 // (operation, outcome) are made once.
@@ -38,7 +66,9 @@ type instruments struct {
 	policy   string
 	duration metric.Float64Histogram
 	attempts metric.Int64Counter
-	sets     sync.Map // seriesKey -> *series
+
+	known atomic.Pointer[map[seriesKey]*series] // replaced whole when one is added
+	mu    sync.Mutex
 }
 
 type seriesKey struct {
@@ -68,24 +98,32 @@ func newInstruments(policy string, mp metric.MeterProvider) (*instruments, error
 	if err != nil {
 		return nil, err
 	}
-	return &instruments{policy: policy, duration: duration, attempts: attempts}, nil
+	m := &instruments{policy: policy, duration: duration, attempts: attempts}
+	m.known.Store(&map[seriesKey]*series{})
+	return m, nil
 }
 
 func (m *instruments) series(operation string, class Class, ok bool) *series {
 	key := seriesKey{operation, class, ok}
-	if s, found := m.sets.Load(key); found {
-		return s.(*series)
+	if s := (*m.known.Load())[key]; s != nil {
+		return s
 	}
-	outcome := "ok"
-	if !ok {
-		outcome = class.String()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	known := maps.Clone(*m.known.Load())
+	if known[key] == nil {
+		outcome := "ok"
+		if !ok {
+			outcome = class.String()
+		}
+		set := attribute.NewSet(keyPolicy.String(m.policy), keyOperation.String(operation), keyOutcome.String(outcome))
+		known[key] = &series{
+			record: []metric.RecordOption{metric.WithAttributeSet(set)},
+			add:    []metric.AddOption{metric.WithAttributeSet(set)},
+		}
+		m.known.Store(&known)
 	}
-	set := attribute.NewSet(keyPolicy.String(m.policy), keyOperation.String(operation), keyOutcome.String(outcome))
-	s, _ := m.sets.LoadOrStore(key, &series{
-		record: []metric.RecordOption{metric.WithAttributeSet(set)},
-		add:    []metric.AddOption{metric.WithAttributeSet(set)},
-	})
-	return s.(*series)
+	return known[key]
 }
 
 func (m *instruments) done(ctx context.Context, operation string, class Class, ok bool, took time.Duration, attempts int) {
@@ -96,7 +134,10 @@ func (m *instruments) done(ctx context.Context, operation string, class Class, o
 
 // startSpan opens the span of one attempt.
 func (p *Policy) startSpan(ctx context.Context, call *Call, resend int) (context.Context, trace.Span) {
-	ctx, span := p.tracer.Start(ctx, call.Name, trace.WithSpanKind(trace.SpanKindClient))
+	if p.tracing.off() {
+		return ctx, noSpan
+	}
+	ctx, span := p.tracing.tracer.Start(ctx, call.Name, p.tracing.spanKind...)
 	if span.IsRecording() {
 		span.SetAttributes(keyPolicy.String(p.name), keyOperation.String(call.Name))
 		if resend > 0 {

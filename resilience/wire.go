@@ -60,25 +60,20 @@ func (w *Wire) RoundTrip(req *http.Request) (*http.Response, error) {
 		resp, err := base.RoundTrip(req)
 		return w.bound(resp, nil), err
 	}
-	var asked, got, wrote atomic.Bool
-	trace := &httptrace.ClientTrace{
-		GetConn:      func(string) { asked.Store(true) },
-		GotConn:      func(httptrace.GotConnInfo) { got.Store(true) },
-		WroteHeaders: func() { wrote.Store(true) },
-	}
 	ctx := req.Context()
+	seen := newWatch()
 	if e.span.IsRecording() {
 		e.span.SetAttributes(
 			attribute.String("http.request.method", req.Method),
 			attribute.String("server.address", req.URL.Hostname()),
 			attribute.String("url.path", req.URL.Path))
 	}
-	resp, err := base.RoundTrip(req.WithContext(httptrace.WithClientTrace(ctx, trace)))
+	resp, err := base.RoundTrip(req.WithContext(httptrace.WithClientTrace(ctx, &seen.trace)))
 	// A request whose context ended between getting a connection and writing its
 	// headers may still be written by the connection's own goroutine, so a
 	// connection without written headers is proof only if nobody gave up.
-	sent := err == nil || wrote.Load() || (got.Load() && ctx.Err() != nil)
-	if !sent && !asked.Load() && !dialFailed(err) {
+	sent := err == nil || seen.wrote.Load() || (seen.got.Load() && ctx.Err() != nil)
+	if !sent && !seen.asked.Load() && !dialFailed(err) {
 		sent = true // a base that reports nothing proves nothing
 	}
 	e.note(sent)
@@ -90,6 +85,21 @@ func (w *Wire) RoundTrip(req *http.Request) (*http.Response, error) {
 		e.span.SetAttributes(attribute.Int("http.response.status_code", resp.StatusCode))
 	}
 	return w.bound(resp, e), nil
+}
+
+// watch notes how far a request got. Its hooks may run after the request has
+// been given up.
+type watch struct {
+	trace             httptrace.ClientTrace
+	asked, got, wrote atomic.Bool
+}
+
+func newWatch() *watch {
+	w := &watch{}
+	w.trace.GetConn = func(string) { w.asked.Store(true) }
+	w.trace.GotConn = func(httptrace.GotConnInfo) { w.got.Store(true) }
+	w.trace.WroteHeaders = func() { w.wrote.Store(true) }
+	return w
 }
 
 func dialFailed(err error) bool {

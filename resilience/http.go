@@ -1,0 +1,77 @@
+package resilience
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+)
+
+// RoundTrip sends an HTTP request under the policy: send is called once for each
+// attempt, counted from 0, with a context to send with. An answer of 400 or more
+// is a failed attempt, judged by OfStatus and by retryAfter (nil: the standard
+// header). The last answer is returned as it is, whatever its status; the error
+// is an [*Error] if there was none to the last attempt.
+//
+// The attempt timeout ends when the headers are here; the body may take as long
+// as ctx allows, and must be closed.
+func RoundTrip(
+	ctx context.Context, p *Policy, call Call,
+	retryAfter func(http.Header, time.Time) time.Duration,
+	send func(ctx context.Context, attempt int) (*http.Response, error),
+) (*http.Response, error) {
+	if retryAfter == nil {
+		retryAfter = RetryAfter
+	}
+	var last *http.Response // a failed answer, kept in case it stays the last
+	attempt := 0
+	resp, err := do(ctx, run{policy: p, call: call, start: time.Now(), keep: true}, func(ctx context.Context) (*http.Response, error) {
+		drain(last)
+		last = nil
+		resp, err := send(ctx, attempt)
+		attempt++
+		if err != nil {
+			return nil, err
+		}
+		resp.Body = &endingBody{ReadCloser: resp.Body, end: evidenceOf(ctx).keep()}
+		if resp.StatusCode < 400 {
+			return resp, nil
+		}
+		last = resp
+		f := OfStatus(resp.StatusCode)
+		f.RetryAfter = retryAfter(resp.Header, time.Now())
+		return nil, &statusError{f}
+	})
+	if last != nil && err != nil {
+		return last, nil
+	}
+	return resp, err
+}
+
+// drain reads and closes an answer that will not be returned, so that its
+// connection is used again.
+func drain(resp *http.Response) {
+	if resp != nil {
+		_, _ = io.CopyN(io.Discard, resp.Body, 64<<10)
+		_ = resp.Body.Close()
+	}
+}
+
+// statusError is an answer that counts as a failure.
+type statusError struct{ failure Failure }
+
+func (e *statusError) Error() string    { return fmt.Sprintf("HTTP %d", e.failure.Status) }
+func (e *statusError) Failure() Failure { return e.failure }
+
+// endingBody frees the attempt's context when the caller is done with the body.
+type endingBody struct {
+	io.ReadCloser
+	end func()
+}
+
+// Close closes the body and ends its context.
+func (b *endingBody) Close() error {
+	defer b.end()
+	return b.ReadCloser.Close()
+}
