@@ -19,6 +19,11 @@ type Call struct {
 	// another may do better for a Read, otherwise only if it is proven that the
 	// failed provider did not act.
 	Kind resilience.Kind
+	// Interchangeable says, of a Read, that it does not matter which provider
+	// answers. Do then asks the next one as soon as a provider takes three times
+	// as long as it usually does for this call, and takes the first good answer.
+	// It costs a goroutine for each provider asked.
+	Interchangeable bool
 }
 
 // ErrNoProvider: the group has no provider for the call.
@@ -67,6 +72,9 @@ type Stopper interface {
 // share of the time. All providers before the last are told that a backup is
 // waiting ([resilience.WithBackup]).
 func Do[P, T any](ctx context.Context, g *Group[P], call Call, fn func(context.Context, P) (T, error)) (Result[T], error) {
+	if call.Interchangeable && call.Kind == resilience.Read && len(g.members) > 1 {
+		return speculate(ctx, g, call, fn)
+	}
 	var r Result[T]
 	deadline, _ := g.deadline(ctx)
 	for i, m := range g.members {
@@ -146,12 +154,7 @@ func Each[P, T any](ctx context.Context, g *Group[P], call Call, fn func(context
 				pctx, cancel = context.WithDeadlineCause(ctx, deadline, resilience.ErrShare)
 			}
 			defer cancel()
-			defer func() { // a panic here would end the process, and the caller cannot catch it
-				if v := recover(); v != nil {
-					errs[i] = fmt.Errorf("provider %s panicked: %v", m.ID, v)
-				}
-			}()
-			values[i], errs[i] = fn(pctx, m)
+			values[i], errs[i] = safely(pctx, m, func(ctx context.Context, _ P) (T, error) { return fn(ctx, m) })
 		})
 	}
 	wg.Wait()
@@ -167,4 +170,15 @@ func Each[P, T any](ctx context.Context, g *Group[P], call Call, fn func(context
 		return r, g.failed(ctx, call, r.Gaps)
 	}
 	return r, nil
+}
+
+// safely turns a panic in a goroutine, which the caller could not catch, into an
+// error.
+func safely[P, T any](ctx context.Context, m Member[P], fn func(context.Context, P) (T, error)) (v T, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("provider %s panicked: %v", m.ID, p)
+		}
+	}()
+	return fn(ctx, m.Value)
 }

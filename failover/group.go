@@ -32,12 +32,13 @@ type Member[P any] struct {
 	Value P
 }
 
-// Group is an ordered set of providers, the preferred one first. It is
-// immutable and safe for concurrent use.
+// Group is an ordered set of providers, the preferred one first. Its members do
+// not change; it is safe for concurrent use.
 type Group[P any] struct {
 	cfg     Config
 	members []Member[P]
 	tel     *telemetry
+	pace    *pace
 }
 
 // NewGroup returns a group. A wrong Config or member gives an error that names it.
@@ -65,7 +66,7 @@ func NewGroup[P any](cfg Config, members ...Member[P]) (*Group[P], error) {
 	if err != nil {
 		return nil, fmt.Errorf("failover: group %s: MeterProvider: %w", cfg.Capability, err)
 	}
-	return &Group[P]{cfg: cfg, members: slices.Clone(members), tel: tel}, nil
+	return &Group[P]{cfg: cfg, members: slices.Clone(members), tel: tel, pace: &pace{}}, nil
 }
 
 // Members returns the providers in order of preference.
@@ -77,6 +78,15 @@ func (g *Group[P]) Only(keep func(Member[P]) bool) *Group[P] {
 	out := *g
 	out.members = slices.DeleteFunc(slices.Clone(g.members), func(m Member[P]) bool { return !keep(m) })
 	return &out
+}
+
+// ids of the first n providers.
+func (g *Group[P]) ids(n int) []string {
+	out := make([]string, n)
+	for i := range out {
+		out[i] = g.members[i].ID
+	}
+	return out
 }
 
 // deadline of a call that begins now, and whether it is the caller's own.

@@ -27,11 +27,15 @@ type Breaker struct {
 	// Default 10; negative means this rule is off.
 	LastFailed int
 	// SlowCall makes an attempt that took longer count as failed, unless its
-	// call has a Timeout of its own. Default: half of Config.Attempt; negative
-	// means never.
+	// call has a Timeout of its own. Default: never, because for a caller who has
+	// nobody else a slow answer is better than none. Callers who have a backup
+	// ([WithBackup]) leave a dependency that has become slow for them by itself:
+	// when ten calls of an operation took, or are taking, three times as long as
+	// usual without one that did not.
 	SlowCall time.Duration
-	// OpenFor is how long the breaker stays open, jittered by a fifth. It doubles
-	// each time a probe fails, up to MaxOpenFor. Defaults 5 s and 60 s.
+	// OpenFor is how long the breaker stays open, jittered by a fifth. After eight
+	// failed probes it doubles with each further one, up to MaxOpenFor. Defaults
+	// 5 s and 60 s.
 	OpenFor, MaxOpenFor time.Duration
 	// Probes that must succeed, one at a time, before it closes. Default 2.
 	Probes int
@@ -80,7 +84,7 @@ type breaker struct {
 
 	mu         sync.Mutex
 	until      time.Time
-	failures   uint   // probes failed in a row since it was last closed
+	failures   int    // probes failed in a row since it was last closed
 	probe      uint64 // number of the probe under way, 0 if none
 	probeSeq   uint64
 	probeSince time.Time
@@ -118,8 +122,9 @@ func (b *breaker) state() State { return State(b.current.Load()) }
 
 // ticket is the right to one attempt. It must be settled exactly once.
 type ticket struct {
-	done  func(error)
-	probe uint64
+	done      func(error)
+	probe     uint64
+	slowProbe bool // tries an operation that had become slow
 }
 
 // refused reports, without a side effect, that allow would refuse now, and for
@@ -260,7 +265,7 @@ func (b *breaker) changed(_ string, from, to gobreaker.State) {
 			b.failures++
 			change.Reason = "a probe failed"
 		}
-		b.until = change.At.Add(b.openTime())
+		b.until = change.At.Add(b.cfg.openTime(b.failures))
 		change.Until = b.until
 	case HalfOpen:
 		change.Reason = "the open time is over"
@@ -273,11 +278,16 @@ func (b *breaker) changed(_ string, from, to gobreaker.State) {
 	b.pending.Store(true)
 }
 
-func (b *breaker) openTime() time.Duration {
-	d := b.cfg.OpenFor
-	for range b.failures {
-		if d *= 2; d >= b.cfg.MaxOpenFor {
-			d = b.cfg.MaxOpenFor
+// patientProbes are made at the same pace: one call every OpenFor harms nobody,
+// and who heals within the first minute is noticed at once.
+const patientProbes = 8
+
+// openTime is how long to stay open after so many failed probes in a row.
+func (c *Breaker) openTime(failedProbes int) time.Duration {
+	d := c.OpenFor
+	for range failedProbes - patientProbes {
+		if d *= 2; d >= c.MaxOpenFor {
+			d = c.MaxOpenFor
 			break
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -213,7 +214,8 @@ func TestOpenTimeGrowsOnlyWhileProbesFail(t *testing.T) {
 				time.Sleep(10 * time.Millisecond)
 			}
 		}
-		for i, want := range []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 4 * time.Second} {
+		pace := slices.Repeat([]time.Duration{time.Second}, patientProbes+1)
+		for i, want := range append(pace, 2*time.Second, 4*time.Second, 4*time.Second) {
 			if got := waits(); got < want*8/10 || got > want*12/10+20*time.Millisecond {
 				t.Errorf("open time %d: %v, want %v +- 20 %%", i, got, want)
 			}

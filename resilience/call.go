@@ -56,6 +56,11 @@ type Call struct {
 // context.DeadlineExceeded.
 var ErrShare = errors.New("the time given to this provider ran out")
 
+// ErrOvertaken is the cause with which a caller that asked several dependencies
+// for the same ends the contexts of those that were not the first. It says
+// nothing against a dependency that had not been slow yet.
+var ErrOvertaken = errors.New("another provider answered first")
+
 type backupKey struct{}
 
 // WithBackup tells the policies under ctx that another provider can take over:

@@ -17,7 +17,7 @@ import (
 // [MaybeSent] unless fn's error, or a [Wire] that all of fn's requests went
 // through, proves otherwise. Do starts no goroutine.
 func Do[T any](ctx context.Context, p *Policy, call Call, fn func(context.Context) (T, error)) (T, error) {
-	return do(ctx, run{policy: p, call: call, start: time.Now()}, fn)
+	return do(ctx, newRun(p, call), fn)
 }
 
 func do[T any](ctx context.Context, r run, fn func(context.Context) (T, error)) (T, error) {
@@ -47,6 +47,7 @@ func attempt[T any](ctx context.Context, r *run, t ticket, fn func(context.Conte
 		}
 		if !settled {
 			r.policy.breaker.settle(t, errFailed)
+			r.op.settle(time.Now(), 0, t.slowProbe, false, true, &r.policy.cfg.Breaker)
 			endSpan(a.span, Failure{}, true)
 		}
 	}()
@@ -58,6 +59,7 @@ func attempt[T any](ctx context.Context, r *run, t ticket, fn func(context.Conte
 // run is one call on its way through the policy.
 type run struct {
 	policy   *Policy
+	op       *operation
 	call     Call
 	start    time.Time
 	deadline time.Time // of the whole call; zero: none
@@ -68,6 +70,10 @@ type run struct {
 	attempts []Attempt
 	stopped  string
 	tries    int
+}
+
+func newRun(p *Policy, call Call) run {
+	return run{policy: p, op: p.seen.get(call.Name), call: call, start: time.Now()}
 }
 
 // begin sets the deadline and takes a place under the limit, once.
@@ -125,10 +131,17 @@ func (r *run) admit(ctx context.Context) (ticket, bool) {
 		}
 		now = time.Now()
 	}
-	t, wait, ok := p.breaker.allow(now)
+	probe, wait, ok := r.op.admit(now, hasBackup(ctx), &p.cfg.Breaker)
 	if !ok {
 		r.refuseOpen(now, wait)
+		return ticket{}, false
 	}
+	t, wait, ok := p.breaker.allow(now)
+	if !ok {
+		r.op.settle(now, 0, probe, false, false, &p.cfg.Breaker)
+		r.refuseOpen(now, wait)
+	}
+	t.slowProbe = probe
 	return t, ok
 }
 
@@ -189,16 +202,17 @@ func (r *run) open(ctx context.Context) (*evidence, context.Context, context.Can
 // whether it succeeded.
 func (r *run) settle(ctx, actx context.Context, a *evidence, t ticket, err error) bool {
 	p := r.policy
-	took := time.Since(a.start)
-	slow := p.cfg.Breaker.SlowCall > 0 && took >= p.cfg.Breaker.SlowCall && r.call.Timeout == 0
+	now := time.Now()
+	took := now.Sub(a.start)
 	if err == nil {
 		outcome := error(nil)
-		if slow {
+		if p.cfg.Breaker.SlowCall > 0 && took >= p.cfg.Breaker.SlowCall && r.call.Timeout == 0 {
 			outcome = errFailed
 		}
 		p.breaker.settle(t, outcome)
+		r.op.settle(now, took, t.slowProbe, true, false, &p.cfg.Breaker)
 		endSpan(a.span, Failure{}, false)
-		p.metrics.done(ctx, r.call.Name, 0, true, time.Since(r.start), r.tries)
+		p.metrics.done(ctx, r, 0, true)
 		return true
 	}
 	f := Of(err)
@@ -212,6 +226,8 @@ func (r *run) settle(ctx, actx context.Context, a *evidence, t ticket, err error
 	switch {
 	case CallerLeft(ctx) && !answered:
 		f.Class, err = Canceled, callersError(ctx, err)
+	case !answered && errors.Is(context.Cause(actx), ErrOvertaken):
+		f.Class, err = Canceled, masked{fmt.Errorf("%w: %w", ErrOvertaken, err)}
 	case actx.Err() != nil && !answered && f.Class != Credential: // waiting for a token is not waiting for the dependency
 		f.Class = Timeout
 		err = masked{fmt.Errorf("%w: %w", context.Cause(actx), err)}
@@ -219,10 +235,11 @@ func (r *run) settle(ctx, actx context.Context, a *evidence, t ticket, err error
 		err = masked{err}
 	}
 	outcome := error(nil) // an answer, even an unwelcome one, is a sign of life
+	slow := r.op.settle(now, took, t.slowProbe, answered && !f.Class.rule().trips, f.Class.rule().trips, &p.cfg.Breaker)
 	switch {
 	case f.Class.rule().trips:
 		outcome = errFailed
-	case f.Class == Canceled && slow:
+	case f.Class == Canceled && (slow || p.cfg.Attempt > 0 && took >= p.cfg.Attempt/2):
 		outcome = errFailed // the caller left because nothing came for so long
 	case f.Class == Canceled || f.Class == Throttled || f.Class == Credential || f.Sent == NotSent:
 		outcome = errNeutral
@@ -263,14 +280,18 @@ func (r *run) failed(ctx context.Context) error {
 	if e.Stopped == "" {
 		e.Stopped = "nothing was tried"
 	}
-	r.policy.metrics.done(ctx, r.call.Name, e.Class, false, time.Since(r.start), r.tries)
+	r.policy.metrics.done(ctx, r, e.Class, false)
 	return e
 }
 
 // CallerLeft reports that the caller's own context ended, and not one by which
-// somebody shared out the time of several providers ([ErrShare]).
+// somebody shared out the time of several providers ([ErrShare], [ErrOvertaken]).
 func CallerLeft(ctx context.Context) bool {
-	return ctx.Err() != nil && !errors.Is(context.Cause(ctx), ErrShare)
+	if ctx.Err() == nil {
+		return false
+	}
+	cause := context.Cause(ctx)
+	return !errors.Is(cause, ErrShare) && !errors.Is(cause, ErrOvertaken)
 }
 
 // callersError makes sure that err matches the caller's own context error.

@@ -26,7 +26,9 @@ func RoundTrip(
 	}
 	var last *http.Response // a failed answer, kept in case it stays the last
 	attempt := 0
-	resp, err := do(ctx, run{policy: p, call: call, start: time.Now(), keep: true}, func(ctx context.Context) (*http.Response, error) {
+	r := newRun(p, call)
+	r.keep = true
+	resp, err := do(ctx, r, func(ctx context.Context) (*http.Response, error) {
 		drain(last)
 		last = nil
 		resp, err := send(ctx, attempt)

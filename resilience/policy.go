@@ -42,6 +42,7 @@ type Policy struct {
 	limit   limit
 	budget  budget
 	breaker *breaker
+	seen    operations
 	metrics *instruments
 	tracing tracing
 }
@@ -105,7 +106,6 @@ func (c *Config) setDefaults() {
 	def(&c.Breaker.MinCalls, 20)
 	def(&c.Breaker.FailureRate, 0.5)
 	def(&c.Breaker.LastFailed, 10)
-	def(&c.Breaker.SlowCall, 30*time.Second)
 	def(&c.Breaker.OpenFor, 5*time.Second)
 	def(&c.Breaker.MaxOpenFor, time.Minute)
 	def(&c.Breaker.Probes, 2)

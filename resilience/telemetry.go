@@ -3,9 +3,6 @@ package resilience
 import (
 	"context"
 	"fmt"
-	"maps"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel"
@@ -66,17 +63,9 @@ type instruments struct {
 	policy   string
 	duration metric.Float64Histogram
 	attempts metric.Int64Counter
-
-	known atomic.Pointer[map[seriesKey]*series] // replaced whole when one is added
-	mu    sync.Mutex
 }
 
-type seriesKey struct {
-	operation string
-	class     Class
-	ok        bool
-}
-
+// series are the options with which one (operation, outcome) is recorded.
 type series struct {
 	record []metric.RecordOption
 	add    []metric.AddOption
@@ -98,38 +87,29 @@ func newInstruments(policy string, mp metric.MeterProvider) (*instruments, error
 	if err != nil {
 		return nil, err
 	}
-	m := &instruments{policy: policy, duration: duration, attempts: attempts}
-	m.known.Store(&map[seriesKey]*series{})
-	return m, nil
+	return &instruments{policy, duration, attempts}, nil
 }
 
-func (m *instruments) series(operation string, class Class, ok bool) *series {
-	key := seriesKey{operation, class, ok}
-	if s := (*m.known.Load())[key]; s != nil {
+func (m *instruments) series(o *operation, name string, class Class, ok bool) *series {
+	slot, outcome := &o.outcomes[len(o.outcomes)-1], "ok"
+	if !ok {
+		slot, outcome = &o.outcomes[min(int(class), len(rules)-1)], class.String()
+	}
+	if s := slot.Load(); s != nil {
 		return s
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	known := maps.Clone(*m.known.Load())
-	if known[key] == nil {
-		outcome := "ok"
-		if !ok {
-			outcome = class.String()
-		}
-		set := attribute.NewSet(keyPolicy.String(m.policy), keyOperation.String(operation), keyOutcome.String(outcome))
-		known[key] = &series{
-			record: []metric.RecordOption{metric.WithAttributeSet(set)},
-			add:    []metric.AddOption{metric.WithAttributeSet(set)},
-		}
-		m.known.Store(&known)
-	}
-	return known[key]
+	set := attribute.NewSet(keyPolicy.String(m.policy), keyOperation.String(name), keyOutcome.String(outcome))
+	slot.CompareAndSwap(nil, &series{
+		record: []metric.RecordOption{metric.WithAttributeSet(set)},
+		add:    []metric.AddOption{metric.WithAttributeSet(set)},
+	})
+	return slot.Load()
 }
 
-func (m *instruments) done(ctx context.Context, operation string, class Class, ok bool, took time.Duration, attempts int) {
-	s := m.series(operation, class, ok)
-	m.duration.Record(ctx, took.Seconds(), s.record...)
-	m.attempts.Add(ctx, int64(attempts), s.add...)
+func (m *instruments) done(ctx context.Context, r *run, class Class, ok bool) {
+	s := m.series(r.op, r.call.Name, class, ok)
+	m.duration.Record(ctx, time.Since(r.start).Seconds(), s.record...)
+	m.attempts.Add(ctx, int64(r.tries), s.add...)
 }
 
 // startSpan opens the span of one attempt.

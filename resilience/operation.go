@@ -1,0 +1,120 @@
+package resilience
+
+import (
+	"maps"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jurymast/jurymast/internal/usual"
+)
+
+// operation is what a policy knows of one operation: how long it usually takes,
+// and whether it has become so slow, or so silent, that a caller who has a
+// backup should not wait for it.
+//
+// The breaker does not see that: it learns from calls that have ended, so a
+// black hole holds every caller for a whole timeout first, and a dependency that
+// answers ten times as slowly as usual never fails at all. Slowness refuses only
+// callers with a backup; for all others a slow answer is better than none.
+type operation struct {
+	outcomes [len(rules) + 1]atomic.Pointer[series] // by class; the last is ok
+
+	mu    sync.Mutex
+	usual usual.Time // of the good calls
+
+	begun int       // calls begun since the last good one ended
+	tenth time.Time // when the stallCalls'th of these began
+
+	shut   time.Time // refusing callers with a backup until then; zero: not
+	probe  time.Time // when the caller who may try began; zero: nobody
+	goods  int       // good probes in a row
+	failed int       // failed probes in a row
+}
+
+// stallCalls begun, not one well ended, the last of them long ago: a stall.
+const stallCalls = 10
+
+// admit notes that a call wants to begin. A caller with a backup is refused, for
+// at least the returned time, while the operation is shut, except one at a time
+// who tries.
+func (o *operation) admit(now time.Time, backup bool, b *Breaker) (probe bool, wait time.Duration, ok bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.shut.IsZero() && o.begun >= stallCalls && o.usual.Slow(now.Sub(o.tenth)) {
+		o.shutFor(now, b)
+	}
+	if !o.shut.IsZero() && backup {
+		if now.Before(o.shut) {
+			return false, o.shut.Sub(now), false
+		}
+		if !o.probe.IsZero() && now.Sub(o.probe) < probeDeadline {
+			return false, 0, false
+		}
+		o.probe, probe = now, true
+	}
+	if o.begun++; o.begun == stallCalls {
+		o.tenth = now
+	}
+	return probe, 0, true
+}
+
+// settle notes how a call that was admitted ended, and reports whether it was
+// slow. A call that neither went well nor badly (the caller left early) is told
+// by good and bad both false.
+func (o *operation) settle(now time.Time, took time.Duration, probe, good, bad bool, b *Breaker) (slow bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	slow = o.usual.Slow(took)
+	switch {
+	case good && slow && probe:
+		o.usual.Accept(took) // what stays slow becomes the usual
+	case good:
+		o.usual.Learn(took)
+	}
+	if good && !slow {
+		o.begun = 0
+	}
+	if probe {
+		o.probe = time.Time{}
+	}
+	switch {
+	case o.shut.IsZero():
+	case good && !slow:
+		if o.goods++; o.goods >= b.Probes {
+			o.shut, o.goods, o.failed = time.Time{}, 0, 0
+		}
+	case probe && (good || bad):
+		o.goods = 0
+		o.failed++
+		o.shutFor(now, b)
+	}
+	return slow
+}
+
+func (o *operation) shutFor(now time.Time, b *Breaker) { o.shut = now.Add(b.openTime(o.failed)) }
+
+// operations are all that a policy has seen. Names are code, so they are few.
+type operations struct {
+	known atomic.Pointer[map[string]*operation] // replaced whole when one is added
+	mu    sync.Mutex
+}
+
+func (m *operations) get(name string) *operation {
+	if known := m.known.Load(); known != nil {
+		if o := (*known)[name]; o != nil {
+			return o
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	known := map[string]*operation{}
+	if old := m.known.Load(); old != nil {
+		known = maps.Clone(*old)
+	}
+	if known[name] == nil {
+		known[name] = &operation{}
+		m.known.Store(&known)
+	}
+	return known[name]
+}
