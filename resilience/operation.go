@@ -23,8 +23,11 @@ type operation struct {
 	mu    sync.Mutex
 	usual usual.Time // of the good calls
 
-	begun int       // calls begun since the last good one ended
-	tenth time.Time // when the stallCalls'th of these began
+	underWay  int
+	lastBegin time.Time
+	lastEnd   time.Time // of any call, or when the process itself had paused
+	begun     int       // calls begun since the last good one ended
+	tenth     time.Time // when the stallCalls'th of these began
 
 	shut   time.Time // refusing callers with a backup until then; zero: not
 	probe  time.Time // when the caller who may try began; zero: nobody
@@ -32,8 +35,21 @@ type operation struct {
 	failed int       // failed probes in a row
 }
 
-// stallCalls begun, not one well ended, the last of them long ago: a stall.
+// stallCalls is how many calls it takes to say anything about all of them.
 const stallCalls = 10
+
+// stalled reports that calls are slow or silent as a whole: so many under way and
+// nothing has ended for long, or so many begun and none has ended well in time.
+func (o *operation) stalled(now time.Time) bool {
+	silence := o.usual.Silence()
+	if o.underWay == 0 || now.Sub(o.lastBegin) > silence/4 {
+		o.lastEnd = now // nobody called either: the pause is our own
+	}
+	if silence > 0 && o.underWay >= stallCalls && now.Sub(o.lastEnd) > silence {
+		return true
+	}
+	return o.begun >= stallCalls && o.usual.Slow(now.Sub(o.tenth))
+}
 
 // admit notes that a call wants to begin. A caller with a backup is refused, for
 // at least the returned time, while the operation is shut, except one at a time
@@ -41,9 +57,10 @@ const stallCalls = 10
 func (o *operation) admit(now time.Time, backup bool, b *Breaker) (probe bool, wait time.Duration, ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.shut.IsZero() && o.begun >= stallCalls && o.usual.Slow(now.Sub(o.tenth)) {
+	if o.shut.IsZero() && o.stalled(now) {
 		o.shutFor(now, b)
 	}
+	o.lastBegin = now
 	if !o.shut.IsZero() && backup {
 		if now.Before(o.shut) {
 			return false, o.shut.Sub(now), false
@@ -53,6 +70,7 @@ func (o *operation) admit(now time.Time, backup bool, b *Breaker) (probe bool, w
 		}
 		o.probe, probe = now, true
 	}
+	o.underWay++
 	if o.begun++; o.begun == stallCalls {
 		o.tenth = now
 	}
@@ -65,6 +83,8 @@ func (o *operation) admit(now time.Time, backup bool, b *Breaker) (probe bool, w
 func (o *operation) settle(now time.Time, took time.Duration, probe, good, bad bool, b *Breaker) (slow bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.underWay--
+	o.lastEnd = now
 	slow = o.usual.Slow(took)
 	switch {
 	case good && slow && probe:
@@ -84,7 +104,7 @@ func (o *operation) settle(now time.Time, took time.Duration, probe, good, bad b
 		if o.goods++; o.goods >= b.Probes {
 			o.shut, o.goods, o.failed = time.Time{}, 0, 0
 		}
-	case probe && (good || bad):
+	case probe && slow && (good || bad): // a quick failure says nothing of slowness
 		o.goods = 0
 		o.failed++
 		o.shutFor(now, b)
@@ -92,7 +112,12 @@ func (o *operation) settle(now time.Time, took time.Duration, probe, good, bad b
 	return slow
 }
 
-func (o *operation) shutFor(now time.Time, b *Breaker) { o.shut = now.Add(b.openTime(o.failed)) }
+// shutFor stays away for an eighth of the breaker's open time first: a hiccup is
+// soon forgotten, and a probe costs one caller one slow answer.
+func (o *operation) shutFor(now time.Time, b *Breaker) {
+	d := b.openTime(max(0, o.failed-3))
+	o.shut = now.Add(d >> max(0, 3-o.failed))
+}
 
 // operations are all that a policy has seen. Names are code, so they are few.
 type operations struct {

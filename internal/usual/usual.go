@@ -27,6 +27,17 @@ func (t *Time) Patience() time.Duration {
 	return max(factor*t.median, floor)
 }
 
+// Silence is how long it may be that nothing at all ends, of many things under
+// way, before that is strange; 0 if too little has been learned to say. It is
+// shorter than Patience, because all of them being late at once is rarer than
+// one of them being very late.
+func (t *Time) Silence() time.Duration {
+	if t.learned < learn {
+		return 0
+	}
+	return max(2*t.median, floor*4/5)
+}
+
 // Slow reports whether a duration is longer than Patience.
 func (t *Time) Slow(took time.Duration) bool {
 	p := t.Patience()
