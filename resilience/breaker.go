@@ -237,6 +237,20 @@ func (b *breaker) recentFailures() float64 {
 	return float64(bits.OnesCount32(b.last>>1)) / float64(b.lastN-1)
 }
 
+// explain says in what state it is, why, and until when.
+func (b *breaker) explain(now time.Time) string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	last := fmt.Sprintf("%d of the last %d calls failed", bits.OnesCount32(b.last), b.lastN)
+	switch b.state() {
+	case Opened:
+		return fmt.Sprintf("open because %s; the next probe may go in %v; %d probes failed since", b.reason, max(0, b.until.Sub(now)).Round(time.Millisecond), b.failures)
+	case HalfOpen:
+		return fmt.Sprintf("half open after %s; probing: %v", b.reason, b.probe != 0)
+	}
+	return "closed; " + last
+}
+
 // readyToTrip is called by gobreaker, under its lock, after a failure.
 func (b *breaker) readyToTrip(c gobreaker.Counts) bool {
 	b.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -293,5 +294,31 @@ func TestAGivenUpProbeDoesNotFreeTheNext(t *testing.T) {
 		}
 		close(second)
 		synctest.Wait()
+	})
+}
+
+func TestExplainSaysWhyAndUntilWhen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := policy(t, Config{Breaker: Breaker{OpenFor: 10 * time.Second}})
+		has := func(want ...string) {
+			t.Helper()
+			story := p.Explain()
+			for _, w := range want {
+				if !strings.Contains(story, w) {
+					t.Errorf("%q is missing in: %s", w, story)
+				}
+			}
+		}
+		has("dep: closed", "256 of 256 places free")
+		for range 10 {
+			_ = once(t.Context(), p, fail(Unavailable, MaybeSent))
+		}
+		has("open because 10 of the last 10 calls failed", "the next probe may go in", "0 probes failed")
+		time.Sleep(13 * time.Second)
+		_ = once(t.Context(), p, fail(Unavailable, MaybeSent))
+		has("1 probes failed since")
+		time.Sleep(13 * time.Second)
+		_ = once(t.Context(), p, nil)
+		has("half open")
 	})
 }

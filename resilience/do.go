@@ -120,11 +120,7 @@ func (r *run) admit(ctx context.Context) (ticket, bool) {
 		r.refuseOpen(now, wait)
 		return ticket{}, false
 	}
-	quota := p.cfg.Quota
-	if r.call.Quota != nil {
-		quota = r.call.Quota
-	}
-	if quota != nil {
+	if quota := r.quota(); quota != nil {
 		if err := quota.take(ctx, r.deadline, r.call.Reserve); err != nil {
 			r.refuse(ctx, err)
 			return ticket{}, false
@@ -143,6 +139,13 @@ func (r *run) admit(ctx context.Context) (ticket, bool) {
 	}
 	t.slowProbe = probe
 	return t, ok
+}
+
+func (r *run) quota() *Quota {
+	if r.call.Quota != nil {
+		return r.call.Quota
+	}
+	return r.policy.cfg.Quota
 }
 
 func (r *run) refuseOpen(now time.Time, wait time.Duration) {
@@ -243,6 +246,9 @@ func (r *run) settle(ctx, actx context.Context, a *evidence, t ticket, err error
 		outcome = errFailed // the caller left because nothing came for so long
 	case f.Class == Canceled || f.Class == Throttled || f.Class == Credential || f.Sent == NotSent:
 		outcome = errNeutral
+	}
+	if quota := r.quota(); quota != nil && f.Class == Throttled && f.RetryAfter > 0 {
+		quota.pause(now.Add(f.RetryAfter))
 	}
 	p.breaker.settle(t, outcome)
 	endSpan(a.span, f, true)

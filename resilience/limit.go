@@ -46,3 +46,11 @@ func (l limit) release() {
 		<-l
 	}
 }
+
+// free is how many places there are, -1 if there is no bound.
+func (l limit) free() int {
+	if l == nil {
+		return -1
+	}
+	return cap(l) - len(l)
+}

@@ -1,7 +1,9 @@
 package resilience
 
 import (
+	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -142,4 +144,22 @@ func (m *operations) get(name string) *operation {
 		m.known.Store(&known)
 	}
 	return known[name]
+}
+
+// explain lists the operations that callers with a backup are kept from.
+func (m *operations) explain(now time.Time) (lines []string) {
+	known := m.known.Load()
+	if known == nil {
+		return nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(*known)) {
+		o := (*known)[name]
+		o.mu.Lock()
+		if !o.shut.IsZero() {
+			lines = append(lines, fmt.Sprintf("%s is slow or silent (%d under way, slow is over %v): callers with a backup go there; the next probe may go in %v",
+				name, o.underWay, o.usual.Patience().Round(time.Millisecond), max(0, o.shut.Sub(now)).Round(time.Millisecond)))
+		}
+		o.mu.Unlock()
+	}
+	return lines
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/metric"
@@ -84,6 +85,22 @@ func (p *Policy) Name() string { return p.name }
 // State returns the breaker's state.
 func (p *Policy) State() State { return p.breaker.state() }
 
+// Explain tells what the policy is doing and why, one thing a line: the breaker's
+// state, when the next probe may go, the last calls, and the operations that
+// callers with a backup are kept from.
+func (p *Policy) Explain() string {
+	now := time.Now()
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %s", p.name, p.breaker.explain(now))
+	if free := p.limit.free(); free >= 0 {
+		fmt.Fprintf(&b, "\n  %d of %d places free", free, cap(p.limit))
+	}
+	for _, line := range p.seen.explain(now) {
+		b.WriteString("\n  " + line)
+	}
+	return b.String()
+}
+
 func (p *Policy) stateChanged(c StateChange) {
 	c.Policy = p.name
 	p.cfg.Logger.Warn("breaker "+c.To.String(), "jurymast.policy", p.name,
@@ -102,7 +119,7 @@ func (c *Config) setDefaults() {
 	def(&c.Retry.Base, 250*time.Millisecond)
 	def(&c.Retry.Max, 5*time.Second)
 	def(&c.Retry.Budget, 0.2)
-	def(&c.Breaker.Window, 10*time.Second)
+	def(&c.Breaker.Window, max(10*time.Second, 2*c.Attempt))
 	def(&c.Breaker.MinCalls, 20)
 	def(&c.Breaker.FailureRate, 0.5)
 	def(&c.Breaker.LastFailed, 10)
@@ -153,8 +170,8 @@ func (c *Config) validate() error {
 	if b.OpenFor < 0 || b.MaxOpenFor < b.OpenFor {
 		wrong("Breaker.MaxOpenFor (%v) must be at least Breaker.OpenFor (%v), and both positive", b.MaxOpenFor, b.OpenFor)
 	}
-	if b.Window < time.Second {
-		wrong("Breaker.Window (%v) must be at least 1s", b.Window)
+	if b.Window < time.Second || b.Window < 2*c.Attempt {
+		wrong("Breaker.Window (%v) must be at least 1s and twice Attempt (%v), or a timeout leaves it before the next one comes", b.Window, c.Attempt)
 	}
 	return errors.Join(errs...)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -20,6 +21,9 @@ type Window struct {
 // that no period of Per sees more than Calls. It is safe for concurrent use.
 type Quota struct {
 	buckets []bucket
+
+	mu     sync.Mutex
+	paused time.Time // a vendor asked for silence until then
 }
 
 type bucket struct {
@@ -48,13 +52,26 @@ func NewQuota(windows ...Window) (*Quota, error) {
 	return q, nil
 }
 
+// pause keeps all callers back after a 429: a vendor that throttles one counts
+// the calls of all of them.
+func (q *Quota) pause(until time.Time) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if until.After(q.paused) {
+		q.paused = until
+	}
+}
+
+func (q *Quota) pausedUntil() time.Time {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.paused
+}
+
 // take waits for room until the deadline. On failure it gives back what it took.
 func (q *Quota) take(ctx context.Context, deadline time.Time, urgent bool) error {
-	if q == nil {
-		return nil
-	}
 	now := time.Now()
-	var wait time.Duration
+	wait := max(0, q.pausedUntil().Sub(now))
 	taken := make([]*rate.Reservation, 0, 2)
 	for _, b := range q.buckets {
 		r := b.limiter.ReserveN(now, 1)

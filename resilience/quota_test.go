@@ -97,3 +97,27 @@ func TestQuotaConfigNamesTheField(t *testing.T) {
 		}
 	}
 }
+
+// A 429 with a Retry-After holds back all workers, not only the one that got it.
+func TestThrottledTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, _ := NewQuota(Window{6000, time.Minute})
+		p := policy(t, Config{Quota: q})
+		throttled := &failing{Failure{Class: Throttled, Sent: Answered, RetryAfter: 5 * time.Second}}
+		if _, err := try(t.Context(), p, Call{Name: "x", Kind: Read, Attempts: 1}, throttled); err == nil {
+			t.Fatal("no error")
+		}
+		begin := time.Now()
+		if _, err := try(t.Context(), p, Call{Name: "y"}); err != nil || time.Since(begin) != 5*time.Second {
+			t.Errorf("%v after %v", err, time.Since(begin))
+		}
+		if _, err := try(t.Context(), p, Call{Name: "x", Kind: Read, Attempts: 1}, throttled); err == nil {
+			t.Fatal("no error")
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := try(ctx, p, Call{Name: "y"}); !errors.Is(err, ErrQuota) {
+			t.Errorf("a caller without the time to wait: %v", err)
+		}
+	})
+}
