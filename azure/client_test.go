@@ -455,6 +455,32 @@ func TestClientOptionsCarryOfficialClients(t *testing.T) {
 		if _, err := call(http.MethodPost, "/api/machines/"+first+"/isolate"); !errors.Is(err, azure.ErrReadOnly) {
 			t.Errorf("got %v", err)
 		}
+		// A revoked token must not lock official clients out, nor our own.
+		before := srv.Tokens()
+		srv.RevokeTokens()
+		done := make(chan int, 4)
+		for range 4 {
+			go func() {
+				resp, err := call(http.MethodGet, "/api/machines/"+first)
+				if err != nil {
+					t.Error(err)
+					done <- 0
+					return
+				}
+				done <- resp.StatusCode
+			}()
+		}
+		for range 4 {
+			if status := <-done; status != 200 {
+				t.Errorf("after a revoked token: %d", status)
+			}
+		}
+		if n := srv.Tokens() - before; n != 1 {
+			t.Errorf("%d new tokens", n)
+		}
+		if _, err := c.Defender.Machine(t.Context(), first); err != nil {
+			t.Errorf("our own call: %v", err)
+		}
 		srv.Faults().Add(fault.Rule{Kind: fault.Refuse})
 		begin := time.Now()
 		if _, err := call(http.MethodGet, "/api/machines/"+first); resilience.Of(err).Class != resilience.Refused {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"strings"
 	"sync"
 	"time"
 
@@ -91,6 +92,30 @@ func (t *tokens) fetch(ctx context.Context, scope string) (token.Token, error) {
 		return token.Token{}, newTokenError(scope, err)
 	}
 	return token.Token{Value: at.Token, Expires: at.ExpiresOn}, nil
+}
+
+// heard notes what an API answered to a token that an official client brought,
+// and reports whether a new one is worth a try.
+func (t *tokens) heard(resp *http.Response) bool {
+	if resp.Request == nil {
+		return false
+	}
+	value, ok := strings.CutPrefix(resp.Request.Header.Get("Authorization"), "Bearer ")
+	if !ok {
+		return false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, s := range t.sources {
+		switch {
+		case !s.Has(value): // another scope's, or not one of ours
+		case resp.StatusCode == http.StatusUnauthorized:
+			return s.Rejected(value)
+		default:
+			s.Accepted(value)
+		}
+	}
+	return false
 }
 
 func (t *tokens) close(ctx context.Context) error {

@@ -7,6 +7,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/arm"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 
 	"github.com/jurymast/jurymast/resilience"
 )
@@ -17,7 +18,7 @@ import (
 //
 // azcore's own retries are off and stay off; the policy's take their place. A GET
 // is a read, a PUT or DELETE idempotent, the rest effects, which a read-only
-// client refuses. The official client gets the last answer, whatever its status,
+// client refuses; resilience.WithCall declares what the method does not say. The official client gets the last answer, whatever its status,
 // and makes its own error of it; a call that was never answered is a
 // [*resilience.Error]. Calls go wherever the official client sends them.
 func (c *Client) ClientOptions() azcore.ClientOptions {
@@ -40,7 +41,7 @@ type stage struct{ c *Client }
 // Do implements policy.Policy.
 func (s *stage) Do(req *policy.Request) (*http.Response, error) {
 	raw := req.Raw()
-	call := resilience.CallOf(raw)
+	call := resilience.CallFrom(raw.Context(), resilience.CallOf(raw))
 	if err := s.c.check(call.Kind); err != nil {
 		return nil, err
 	}
@@ -52,6 +53,14 @@ func (s *stage) Do(req *policy.Request) (*http.Response, error) {
 		}
 		// A caller's retry options in the context would bring azcore's retries back
 		// under ours.
-		return req.Clone(policy.WithRetryOptions(ctx, policy.RetryOptions{MaxRetries: -1})).Next()
+		ctx = policy.WithRetryOptions(ctx, policy.RetryOptions{MaxRetries: -1})
+		resp, err := req.Clone(ctx).Next()
+		if err != nil || !s.c.tokens.heard(resp) || req.RewindBody() != nil {
+			return resp, err
+		}
+		// A 401 to a token that used to work has done nothing. azcore has dropped
+		// the token and asks for the new one.
+		runtime.Drain(resp)
+		return req.Clone(ctx).Next()
 	})
 }

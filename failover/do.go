@@ -77,13 +77,14 @@ func Do[P, T any](ctx context.Context, g *Group[P], call Call, fn func(context.C
 	}
 	var r Result[T]
 	deadline, _ := g.deadline(ctx)
+	fellOver := false
 	for i, m := range g.members {
 		pctx, cancel := share(ctx, deadline, len(g.members)-i)
 		v, err := fn(pctx, m.Value)
 		cancel()
 		if err == nil {
 			r.Value = v
-			r.Served = append(r.Served, Served{By: m.ID, At: time.Now(), FellOver: i > 0})
+			r.Served = append(r.Served, Served{By: m.ID, At: time.Now(), FellOver: fellOver})
 			return r, nil
 		}
 		err = resilience.NotCallers(ctx, err)
@@ -91,7 +92,10 @@ func Do[P, T any](ctx context.Context, g *Group[P], call Call, fn func(context.C
 		if i == len(g.members)-1 || !tryNext(ctx, call.Kind, err) {
 			break
 		}
-		g.tel.failedOver(ctx, call.Name, m.ID, g.members[i+1].ID, err)
+		if resilience.Of(err).Class != resilience.NotFound { // who does not know it has not failed
+			fellOver = true
+			g.tel.failedOver(ctx, call.Name, m.ID, g.members[i+1].ID, err)
+		}
 	}
 	return r, g.failed(ctx, call, r.Gaps)
 }

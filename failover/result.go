@@ -31,12 +31,13 @@ func (g Gap) String() string { return fmt.Sprintf("%s: %v", g.Provider, g.Err) }
 // Complete reports that nobody is missing.
 func (r Result[T]) Complete() bool { return len(r.Gaps) == 0 }
 
-// By is the provider that served the result, "" if none did.
+// By is the provider that served the result, the preferred one if there are
+// several, "" if none did.
 func (r Result[T]) By() string {
 	if len(r.Served) == 0 {
 		return ""
 	}
-	return r.Served[len(r.Served)-1].By
+	return r.Served[0].By
 }
 
 // Outcome is what became of an effect at one provider.

@@ -87,9 +87,13 @@ func (c *Client) exchange(ctx context.Context, w *written) (*answer, error) {
 			return nil, err
 		}
 		a, err := c.roundTrip(ctx, w, t.Value)
-		switch {
-		case err != nil:
+		if err != nil {
 			return nil, err
+		}
+		if a.status != http.StatusUnauthorized && a.status != http.StatusPermanentRedirect {
+			c.auth.Accepted(t.Value) // a 404 or 403 too comes after the token was checked
+		}
+		switch {
 		case a.redirected && !redirected:
 			redirected = true
 		case a.status == http.StatusUnauthorized && !renewed && c.auth.Rejected(t.Value):
@@ -97,7 +101,6 @@ func (c *Client) exchange(ctx context.Context, w *written) (*answer, error) {
 		case a.status >= 300:
 			return a, a.apiError(w.operation)
 		default:
-			c.auth.Accepted(t.Value)
 			return a, nil
 		}
 	}

@@ -21,8 +21,9 @@ import (
 // gofalcon's own types come back: a failed call is a [*resilience.Error] in
 // which errors.As finds both an [*APIError] and gofalcon's typed error. A GET is
 // a read, a PUT or DELETE idempotent, a POST an effect unless its path is one of
-// Falcon's reading POSTs; effects are refused by a read-only client. The context
-// of the parameters counts, their timeout does not.
+// Falcon's reading POSTs; resilience.WithCall says what that does not. Effects are
+// refused by a read-only client. The context of the parameters counts, their
+// timeout does not. Errors inside a 200 are left to gofalcon's AssertNoError.
 func (c *Client) Transport() runtime.ClientTransport { return transport{c} }
 
 type transport struct{ c *Client }
@@ -37,7 +38,7 @@ func (t transport) Submit(op *runtime.ClientOperation) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	call := resilience.Call{Name: op.ID, Kind: kindOf(op.Method, op.PathPattern)}
+	call := resilience.CallFrom(ctx, resilience.Call{Name: op.ID, Kind: kindOf(op.Method, op.PathPattern)})
 	if err := t.c.check(call.Kind); err != nil {
 		return nil, err
 	}

@@ -50,6 +50,24 @@ type Call struct {
 	Reserve bool
 }
 
+type callKey struct{}
+
+// WithCall declares what the requests under ctx are, to policies that otherwise
+// go by the HTTP method: [Transport], and the official clients that run over
+// falcon.Client.Transport and azure.Client.ClientOptions. A POST that only reads
+// is then retried, and allowed to a read-only client.
+func WithCall(ctx context.Context, call Call) context.Context {
+	return context.WithValue(ctx, callKey{}, call)
+}
+
+// CallFrom returns the call that WithCall declared, or otherwise.
+func CallFrom(ctx context.Context, otherwise Call) Call {
+	if call, ok := ctx.Value(callKey{}).(Call); ok {
+		return call
+	}
+	return otherwise
+}
+
 // ErrShare is the cause with which a caller that shares out its own time
 // (failover does) ends a context: the time ran out here, not at the user's.
 // Do counts it as the dependency's failure and does not report it as

@@ -214,6 +214,9 @@ func (r *run) settle(ctx, actx context.Context, a *evidence, t ticket, err error
 		}
 		p.breaker.settle(t, outcome)
 		r.op.settle(now, took, t.slowProbe, true, false, &p.cfg.Breaker)
+		if quota := r.quota(); quota != nil {
+			quota.served()
+		}
 		endSpan(a.span, Failure{}, false)
 		p.metrics.done(ctx, r, 0, true)
 		return true
@@ -248,7 +251,7 @@ func (r *run) settle(ctx, actx context.Context, a *evidence, t ticket, err error
 		outcome = errNeutral
 	}
 	if quota := r.quota(); quota != nil && f.Class == Throttled && f.RetryAfter > 0 {
-		quota.pause(now.Add(f.RetryAfter))
+		quota.throttled(now, f.RetryAfter)
 	}
 	p.breaker.settle(t, outcome)
 	endSpan(a.span, f, true)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -22,9 +23,14 @@ type Window struct {
 type Quota struct {
 	buckets []bucket
 
-	mu     sync.Mutex
-	paused time.Time // a vendor asked for silence until then
+	mu      sync.Mutex
+	paused  time.Time    // a vendor asked for silence until then
+	strikes atomic.Int32 // answers of that kind since the last good one
 }
+
+// firstPause bounds the silence after one such answer; each further one doubles
+// it. A header that is wrong, by a skewed clock or another unit, costs seconds.
+const firstPause = 5 * time.Second
 
 type bucket struct {
 	limiter *rate.Limiter
@@ -52,13 +58,22 @@ func NewQuota(windows ...Window) (*Quota, error) {
 	return q, nil
 }
 
-// pause keeps all callers back after a 429: a vendor that throttles one counts
+// throttled keeps all callers back after a 429: a vendor that throttles one counts
 // the calls of all of them.
-func (q *Quota) pause(until time.Time) {
+func (q *Quota) throttled(now time.Time, retryAfter time.Duration) {
+	strikes := q.strikes.Add(1)
+	until := now.Add(min(retryAfter, firstPause<<min(strikes-1, 10)))
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if until.After(q.paused) {
 		q.paused = until
+	}
+}
+
+// served notes a good answer.
+func (q *Quota) served() {
+	if q.strikes.Load() != 0 {
+		q.strikes.Store(0)
 	}
 }
 

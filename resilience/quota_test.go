@@ -3,6 +3,7 @@ package resilience
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -118,6 +119,35 @@ func TestThrottledTogether(t *testing.T) {
 		defer cancel()
 		if _, err := try(ctx, p, Call{Name: "y"}); !errors.Is(err, ErrQuota) {
 			t.Errorf("a caller without the time to wait: %v", err)
+		}
+	})
+}
+
+// Falcon B3: one far header takes the client out for an hour. It costs seconds,
+// unless the vendor insists.
+func TestAWrongRetryAfterCostsSeconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, _ := NewQuota(Window{6000, time.Minute})
+		p := policy(t, Config{Quota: q, Total: -1})
+		throttled := &failing{Failure{Class: Throttled, Sent: Answered, RetryAfter: 10 * time.Minute}}
+		var waits []time.Duration
+		for range 3 {
+			begin := time.Now()
+			_, _ = try(t.Context(), p, Call{Name: "x", Attempts: 1}, throttled)
+			waits = append(waits, time.Since(begin))
+		}
+		begin := time.Now()
+		if _, err := try(t.Context(), p, Call{Name: "x"}); err != nil {
+			t.Fatal(err)
+		}
+		waits = append(waits, time.Since(begin))
+		if got := fmt.Sprint(waits); got != "[0s 5s 10s 20s]" {
+			t.Errorf("waited %s", got)
+		}
+		_, _ = try(t.Context(), p, Call{Name: "x", Attempts: 1}, throttled)
+		begin = time.Now()
+		if _, err := try(t.Context(), p, Call{Name: "x"}); err != nil || time.Since(begin) != 5*time.Second {
+			t.Errorf("after a good answer: %v, %v", err, time.Since(begin))
 		}
 	})
 }

@@ -17,7 +17,7 @@ type Transport struct {
 	Policy *Policy
 	// Wire sends the requests. The zero Wire sends them by http.DefaultTransport.
 	Wire Wire
-	// Call describes a request. Default: CallOf.
+	// Call describes a request. Default: CallOf. WithCall comes first.
 	Call func(*http.Request) Call
 }
 
@@ -49,7 +49,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if describe == nil {
 		describe = CallOf
 	}
-	call := describe(req)
+	call := CallFrom(req.Context(), describe(req))
 	if req.Body != nil && req.Body != http.NoBody && req.GetBody == nil {
 		call.Attempts = 1
 	}

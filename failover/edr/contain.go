@@ -53,7 +53,7 @@ func (f *Fleet) contain(ctx context.Context, q Query, intent Intent) (failover.R
 			}
 			r, ok := found.Value.Record(d.Provider)
 			if !ok {
-				return Action{}, elsewhere{&NotFoundError{Query: q}}
+				return Action{}, elsewhere{errNotEnrolled}
 			}
 			a, err := f.act(share, ctx, d, r, VerbContain, intent)
 			res.Value.Actions = append(res.Value.Actions, a)

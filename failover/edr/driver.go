@@ -80,15 +80,15 @@ func (s State) Holds() bool { return s == Contained || s == ContainPending }
 // Intent says who wants an effect and why. It is written to the ledger and, as
 // far as they take it, to the vendors.
 type Intent struct {
-	ID     string // the caller's own id of the operation; the same id is the same intent
-	Actor  string // who: a person or a program
-	Reason string // why; required by Defender
+	ID     string `json:"id"`     // the caller's own id of the operation
+	Actor  string `json:"actor"`  // who: a person or a program
+	Reason string `json:"reason"` // why; Defender requires it
 }
 
 func (i Intent) validate() error {
-	for field, value := range map[string]string{"ID": i.ID, "Actor": i.Actor, "Reason": i.Reason} {
-		if value == "" {
-			return resilience.Misusef("edr: Intent.%s is empty: every effect names its id, who wants it and why", field)
+	for _, field := range []struct{ name, value string }{{"ID", i.ID}, {"Actor", i.Actor}, {"Reason", i.Reason}} {
+		if field.value == "" {
+			return resilience.Misusef("edr: Intent.%s is empty: every effect names its id, who wants it and why", field.name)
 		}
 	}
 	return nil

@@ -73,6 +73,18 @@ func (e *AmbiguousHostError) Failure() resilience.Failure {
 	return resilience.Failure{Class: resilience.Conflict, Sent: resilience.NotSent}
 }
 
+// errNotEnrolled: one vendor does not know a host that another does, so it is no
+// ErrHostNotFound.
+var errNotEnrolled error = &notEnrolled{}
+
+type notEnrolled struct{}
+
+func (*notEnrolled) Error() string { return "the host is not enrolled here" }
+
+func (*notEnrolled) Failure() resilience.Failure {
+	return resilience.Failure{Class: resilience.NotFound, Sent: resilience.NotSent}
+}
+
 // unknownError is an effect whose answer was lost and could not be read back.
 type unknownError struct {
 	provider string

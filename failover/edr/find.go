@@ -65,7 +65,33 @@ func (f *Fleet) Find(ctx context.Context, q Query) (failover.Result[Host], error
 	if err := q.validate(); err != nil {
 		return failover.Result[Host]{}, err
 	}
-	return f.find(ctx, "find", q)
+	found, err := f.find(ctx, "find", q)
+	if err == nil {
+		f.fillStates(ctx, &found)
+	}
+	return found, err
+}
+
+// fillStates asks the vendors whose records do not tell it for the state. One
+// that does not answer is a gap, and its record stays unknown.
+func (f *Fleet) fillStates(ctx context.Context, found *failover.Result[Host]) {
+	group := f.group.Only(func(m failover.Member[Driver]) bool {
+		r, ok := found.Value.Record(m.ID)
+		return ok && r.State == StateUnknown
+	})
+	states, _ := failover.Each(ctx, group, failover.Call{Name: "find", Kind: resilience.Read},
+		func(ctx context.Context, m failover.Member[Driver]) (State, error) {
+			r, _ := found.Value.Record(m.ID)
+			return m.Value.Isolate.State(ctx, r.ID)
+		})
+	found.Gaps = append(found.Gaps, states.Gaps...)
+	for _, answer := range states.Value {
+		for i := range found.Value.Records {
+			if r := &found.Value.Records[i]; r.Provider == answer.Provider {
+				r.State, r.AsOf = answer.Value, time.Now()
+			}
+		}
+	}
 }
 
 func (f *Fleet) find(ctx context.Context, operation string, q Query) (failover.Result[Host], error) {
@@ -90,18 +116,26 @@ func (f *Fleet) find(ctx context.Context, operation string, q Query) (failover.R
 
 // records asks every vendor that the query concerns.
 func (f *Fleet) records(ctx context.Context, operation string, q Query) (failover.Result[[]failover.Answer[[]Record]], error) {
-	group := f.group
-	if q.Provider != "" {
-		group = group.Only(func(m failover.Member[Driver]) bool { return m.ID == q.Provider })
-		if len(group.Members()) == 0 {
-			var none failover.Result[[]failover.Answer[[]Record]]
-			return none, resilience.Misusef("edr: Query.Provider %q is not one of this fleet's: %v", q.Provider, f.Providers())
-		}
+	group, err := f.concerned(q)
+	if err != nil {
+		return failover.Result[[]failover.Answer[[]Record]]{}, err
 	}
 	return failover.Each(ctx, group, failover.Call{Name: operation, Kind: resilience.Read},
 		func(ctx context.Context, m failover.Member[Driver]) ([]Record, error) {
 			return collect(ctx, m.Value, q)
 		})
+}
+
+// concerned are the vendors that a query is about.
+func (f *Fleet) concerned(q Query) (*failover.Group[Driver], error) {
+	if q.Provider == "" {
+		return f.group, nil
+	}
+	group := f.group.Only(func(m failover.Member[Driver]) bool { return m.ID == q.Provider })
+	if len(group.Members()) == 0 {
+		return nil, resilience.Misusef("edr: Query.Provider %q is not one of this fleet's: %v", q.Provider, f.Providers())
+	}
+	return group, nil
 }
 
 func collect(ctx context.Context, d Driver, q Query) ([]Record, error) {
@@ -125,11 +159,12 @@ func (f *Fleet) State(ctx context.Context, q Query) (failover.Result[Record], er
 	if err := q.validate(); err != nil {
 		return failover.Result[Record]{}, err
 	}
-	return failover.Do(ctx, f.group, failover.Call{Name: "state", Kind: resilience.Read},
+	group, err := f.concerned(q)
+	if err != nil {
+		return failover.Result[Record]{}, err
+	}
+	return failover.Do(ctx, group, failover.Call{Name: "state", Kind: resilience.Read},
 		func(ctx context.Context, d Driver) (Record, error) {
-			if q.Provider != "" && q.Provider != d.Provider {
-				return Record{}, elsewhere{&NotFoundError{Query: q}}
-			}
 			records, err := collect(ctx, d, q)
 			switch {
 			case err != nil:

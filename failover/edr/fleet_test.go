@@ -236,6 +236,10 @@ func TestReleaseOfForeignContainments(t *testing.T) {
 	run(t, setup{}, func(t *testing.T, w *world) {
 		w.Falcon.SetStatus(twin.FalconID(1), "contained")
 		w.Azure.Isolate(twin.DefenderID(1))
+		found, err := w.fleet.Find(t.Context(), host)
+		if err != nil || found.Value.State() != edr.Contained || found.Value.Records[1].State != edr.Contained {
+			t.Errorf("%v, %v", found.Value, err)
+		}
 		if s, err := w.fleet.State(t.Context(), host); err != nil || s.Value.State != edr.Contained {
 			t.Errorf("%v, %v", s.Value.State, err)
 		}
@@ -324,6 +328,35 @@ func TestStateOfTheBackup(t *testing.T) {
 		s, err := w.fleet.State(t.Context(), host)
 		if err != nil || s.By() != "defender" || s.Value.State != edr.Contained || s.Value.AsOf.IsZero() {
 			t.Errorf("%+v, %v", s.Value, err)
+		}
+	})
+}
+
+// A host that a vendor does not know is no failure of that vendor, and one whose
+// state a vendor could not tell is not free.
+func TestWhatIsNotKnown(t *testing.T) {
+	run(t, setup{}, func(t *testing.T, w *world) {
+		w.Falcon.RemoveHost(twin.FalconID(1))
+		res, err := w.fleet.Contain(t.Context(), host, intent)
+		if err != nil || res.By() != "defender" || res.Served[0].FellOver {
+			t.Errorf("%+v, %v", res.Served, err)
+		}
+		if s, err := w.fleet.State(t.Context(), edr.Native("defender", twin.DefenderID(1))); err != nil || !s.Complete() {
+			t.Errorf("one vendor's own id concerns that vendor only: %v, %v", s.Gaps, err)
+		}
+	})
+	run(t, setup{}, func(t *testing.T, w *world) {
+		w.Azure.Faults().Add(fault.Rule{Kind: fault.Status, Status: 503, Path: "/api/machineactions"})
+		found, err := w.fleet.Find(t.Context(), host)
+		if err != nil || found.Value.State() != edr.StateUnknown || found.Complete() {
+			t.Errorf("%v, gaps %v, %v", found.Value.State(), found.Gaps, err)
+		}
+	})
+	run(t, setup{}, func(t *testing.T, w *world) {
+		w.Azure.RemoveMachine(twin.DefenderID(1))
+		w.Falcon.Faults().Add(fault.Rule{Kind: fault.Status, Status: 429, Path: actionsPath})
+		if _, err := w.fleet.Contain(t.Context(), host, intent); err == nil || errors.Is(err, edr.ErrHostNotFound) {
+			t.Errorf("the host was found: %v", err)
 		}
 	})
 }

@@ -80,14 +80,19 @@ func (h Host) Record(provider string) (Record, bool) {
 }
 
 // State is the host's containment as far as its records tell: contained if any
-// vendor contains it, unknown if none could say.
+// vendor says that it contains it, otherwise unknown if any could not say.
 func (h Host) State() State {
 	var s State
+	unknown := len(h.Records) == 0
 	for _, r := range h.Records {
 		if r.State.Holds() {
 			return r.State
 		}
+		unknown = unknown || r.State == StateUnknown
 		s = max(s, r.State)
+	}
+	if unknown {
+		return StateUnknown
 	}
 	return s
 }

@@ -76,12 +76,13 @@ func (f *Fleet) releaseAll(ctx context.Context, res failover.Result[Effect], tar
 			return f.releaseAt(ctx, m.Value, targets[m.ID], intent)
 		})
 	var debts []failover.Gap
-	res.Served = done.Served
+	res.Served = nil // those who released something
 	res.Value.Outcome = failover.Already
-	for _, answer := range done.Value {
+	for i, answer := range done.Value {
 		res.Value.Actions = append(res.Value.Actions, answer.Value)
 		if answer.Value.Outcome != failover.Already {
 			res.Value.Outcome = answer.Value.Outcome
+			res.Served = append(res.Served, done.Served[i])
 		}
 	}
 	for _, g := range done.Gaps {

@@ -56,6 +56,7 @@ type Source struct {
 
 	mu        sync.Mutex
 	current   Token
+	previous  string // the value before it
 	fetched   time.Time
 	renew     time.Time // when to fetch the next one although this is still good
 	accepted  bool      // the API took the current token at least once
@@ -160,6 +161,9 @@ func (s *Source) land(f *flight) {
 		s.failure, s.failedTil = f.err, now.Add(hold(f.err))
 	} else {
 		s.failure, s.accepted = nil, false
+		if s.current.Value != "" {
+			s.previous = s.current.Value
+		}
 		s.current, s.fetched = f.token, now
 		s.renew = now.Add(f.token.Expires.Sub(now) / 3)
 	}
@@ -186,6 +190,13 @@ func (s *Source) Accepted(value string) {
 	}
 }
 
+// Has reports whether value is the token at hand or the one before it.
+func (s *Source) Has(value string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return value != "" && (s.current.Value == value || s.previous == value)
+}
+
 // Rejected notes that the API answered 401 to the token and reports whether a
 // new one is worth a try: not if a fresh token was rejected without ever having
 // worked, because then the next one will be too, for a while.
@@ -197,7 +208,7 @@ func (s *Source) Rejected(value string) bool {
 	}
 	worth := s.accepted || time.Since(s.fetched) > refusedHold
 	if worth {
-		s.current = Token{}
+		s.previous, s.current = s.current.Value, Token{}
 	}
 	return worth
 }
