@@ -184,16 +184,20 @@ func (r *run) open(ctx context.Context) (*evidence, context.Context, context.Can
 			deadline, cause = end, errAttemptTimeout
 		}
 	}
+	// At the caller's own deadline its context ends by itself, with its own cause.
+	if d, ok := ctx.Deadline(); ok && !d.After(deadline) {
+		deadline = time.Time{}
+	}
 	if r.keep {
 		actx, cancel := context.WithCancelCause(a)
 		a.cancel = func() { cancel(nil) }
 		if !deadline.IsZero() {
+			a.deadline = deadline
 			a.timer = time.AfterFunc(time.Until(deadline), func() { cancel(cause) })
 		}
 		return a, actx, a.cancel
 	}
-	// At the caller's own deadline its context ends by itself, with its own cause.
-	if d, ok := ctx.Deadline(); deadline.IsZero() || ok && !d.After(deadline) {
+	if deadline.IsZero() {
 		actx, cancel := context.WithCancel(a)
 		return a, actx, cancel
 	}

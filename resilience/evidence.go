@@ -16,14 +16,23 @@ type evidence struct {
 	start time.Time
 
 	// Only for attempts whose answer is read after they end.
-	timer  *time.Timer
-	cancel func()
-	kept   bool
+	timer    *time.Timer
+	deadline time.Time // the timer's; zero: the caller's own, if any
+	cancel   func()
+	kept     bool
 
 	mu       sync.Mutex
 	requests int // that went through a Wire
 	sent     int // of these, not proven unsent
 	broken   bool
+}
+
+// Deadline shows the deadline that timer keeps.
+func (e *evidence) Deadline() (time.Time, bool) {
+	if e.deadline.IsZero() {
+		return e.Context.Deadline()
+	}
+	return e.deadline, true
 }
 
 type evidenceKey struct{}

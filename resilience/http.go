@@ -45,8 +45,11 @@ func RoundTrip(
 		f.RetryAfter = retryAfter(resp.Header, time.Now())
 		return nil, &statusError{f}
 	})
-	if last != nil && err != nil {
-		return last, nil
+	if failed, ok := err.(*Error); ok && last != nil {
+		if failed.Attempts[len(failed.Attempts)-1].Status != 0 {
+			return last, nil
+		}
+		drain(last) // the last thing that happened was no answer
 	}
 	return resp, err
 }

@@ -59,7 +59,7 @@ type budget struct {
 const (
 	retryCost   = 1000
 	retryBurst  = 10 * retryCost
-	healthyRate = 0.2 // at most this share of the last calls failed: worth one immediate retry
+	healthyRate = 0.3 // at most this share of the last calls failed: worth one immediate retry
 )
 
 func (b *budget) init(share float64) {

@@ -205,3 +205,58 @@ func TestBodyWithoutGetBodyIsSentOnce(t *testing.T) {
 		s.Close()
 	})
 }
+
+// The caller's own deadline must not look like, or count as, the vendor's.
+func TestTransportKeepsTheCallersDeadlineApart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := cloud(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+		p := policy(t, Config{})
+		client := &http.Client{Transport: &Transport{Policy: p, Wire: Wire{Base: s.Client().Transport}}}
+		for range 50 {
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Millisecond)
+			req, _ := http.NewRequestWithContext(ctx, http.MethodGet, s.URL(), nil)
+			_, err := client.Do(req)
+			if !errors.Is(err, context.DeadlineExceeded) || asError(t, err).Class != Canceled {
+				t.Fatalf("got %v", err)
+			}
+			cancel()
+		}
+		if p.State() != Closed {
+			t.Error("departed callers opened the breaker")
+		}
+		s.Close()
+	})
+}
+
+// A caller who leaves during the pause gets its own error, not an old answer.
+func TestTransportSaysThatTheCallerLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := cloud(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", "5")
+			w.WriteHeader(http.StatusServiceUnavailable)
+		})
+		client := &http.Client{Transport: &Transport{Policy: policy(t, Config{}), Wire: Wire{Base: s.Client().Transport}}}
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, cancel)
+		req, _ := http.NewRequestWithContext(ctx, http.MethodGet, s.URL(), nil)
+		if resp, err := client.Do(req); !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v, %v", resp, err)
+		}
+		s.Close()
+	})
+}
+
+// What sends a request may ask its context how long it has.
+func TestTransportShowsItsDeadline(t *testing.T) {
+	base := roundTripFunc(func(req *http.Request) (*http.Response, error) {
+		if d, ok := req.Context().Deadline(); !ok || time.Until(d) > 10*time.Second {
+			t.Errorf("deadline %v, %v", d, ok)
+		}
+		return &http.Response{StatusCode: 200, Body: http.NoBody}, nil
+	})
+	resp, err := (&http.Client{Transport: &Transport{Policy: policy(t, Config{}), Wire: Wire{Base: base}}}).Get("https://api.example.test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+}
