@@ -2,11 +2,14 @@ package azure_test
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -336,6 +339,34 @@ func TestTokenErrorsSayWhatToDo(t *testing.T) {
 		})
 	}
 }
+
+// azidentity cuts the chain of what its transport failed with: a certificate that
+// cannot become valid in time was tried again, and a refused connection had no name.
+func TestTokenFailuresKeepTheirClass(t *testing.T) {
+	for want, base := range map[resilience.Class]http.RoundTripper{
+		resilience.Untrusted: roundTripper(func(*http.Request) (*http.Response, error) {
+			return nil, x509.UnknownAuthorityError{}
+		}),
+		resilience.Refused: roundTripper(func(*http.Request) (*http.Response, error) {
+			return nil, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+		}),
+	} {
+		cloud(t, azuretest.Config{}, func(c *azure.Config) { c.HTTPClient = &http.Client{Transport: base} }, func(t *testing.T, _ *azuretest.Server, c *azure.Client) {
+			_, err := c.Credential().GetToken(t.Context(), policy.TokenRequestOptions{Scopes: []string{"https://x/.default"}})
+			inner, ok := errors.AsType[*resilience.Error](err)
+			if !ok || inner.Class != want {
+				t.Errorf("got %v", err)
+			}
+			if want == resilience.Untrusted && len(inner.Attempts) != 1 {
+				t.Errorf("%d attempts", len(inner.Attempts))
+			}
+		})
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 func TestTypedErrors(t *testing.T) {
 	t.Run("unknown machine", func(t *testing.T) {

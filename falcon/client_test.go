@@ -390,7 +390,8 @@ func TestAnswersThatAreNotWhatTheSpecSays(t *testing.T) {
 		{"C4 401 without a body", "", ``, 401, resilience.Credential, false},
 		{"C5 one field of another type", "application/json", `{"resources":[{"device_id":"` + first + `","hostname":"ws-000","groups":"none","last_seen":7}]}`, 200, 0, true},
 		{"C6 empty body", "application/json", ``, 200, resilience.Malformed, false},
-		{"C6 empty object", "application/json", `{}`, 200, resilience.NotFound, false},
+		{"C6 empty object", "application/json", `{}`, 200, resilience.Malformed, false},
+		{"no resources", "application/json", `{"meta":{},"resources":null,"errors":null}`, 200, resilience.NotFound, false},
 		{"not JSON", "text/html", `<html>maintenance</html>`, 200, resilience.Malformed, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -434,6 +435,28 @@ func TestC5OneBadRowDoesNotLoseThePage(t *testing.T) {
 			t.Errorf("rows %v, %d bad", ids, bad)
 		}
 	})
+}
+
+// A list that lost rows must say so.
+func TestAListThatIsShortSaysSo(t *testing.T) {
+	for name, body := range map[string]string{
+		"an error beside the rows":   `{"meta":{},"resources":[{"device_id":"a"}],"errors":[{"code":500,"message":"shard 2 of 3 failed"}]}`,
+		"a total and no rows":        `{"meta":{"pagination":{"total":3}},"resources":null}`,
+		"neither meta nor resources": `{}`,
+	} {
+		cloud(t, falcontest.Config{}, nil, func(t *testing.T, srv *falcontest.Server, c *falcon.Client) {
+			srv.Faults().Add(fault.Rule{Kind: fault.Status, Path: "/devices", Status: 200, Body: body})
+			var errs []error
+			for _, err := range c.Hosts.Query(falcon.HostQuery{}).All(t.Context()) {
+				if err != nil {
+					errs = append(errs, err)
+				}
+			}
+			if len(errs) != 1 {
+				t.Errorf("%s: %v", name, errs)
+			}
+		})
+	}
 }
 
 // C7: gofalcon's parameters carry a hidden timeout of 30 s.

@@ -24,7 +24,7 @@ type answer struct {
 // envelope is what every Falcon answer is wrapped in. Everything in it may be
 // missing or null.
 type envelope struct {
-	Meta struct {
+	Meta *struct {
 		TraceID    string     `json:"trace_id"`
 		Pagination pagination `json:"pagination"`
 	} `json:"meta"`
@@ -68,7 +68,7 @@ func (a *answer) apiError(operation string) *APIError {
 		for _, m := range env.Errors {
 			e.Messages = append(e.Messages, m.public())
 		}
-		if e.TraceID == "" {
+		if e.TraceID == "" && env.Meta != nil {
 			e.TraceID = env.Meta.TraceID
 		}
 	}
@@ -87,6 +87,14 @@ func (a *answer) malformed(operation string, cause error) *APIError {
 	}
 }
 
+// pagination is what the envelope says of further pages, zero if nothing.
+func (e *envelope) pagination() pagination {
+	if e.Meta == nil {
+		return pagination{}
+	}
+	return e.Meta.Pagination
+}
+
 // open reads the envelope of a 2xx. Errors with no resource beside them are the
 // answer (hazard C1); errors beside resources are left to the caller.
 func (a *answer) open(operation string) (*envelope, error) {
@@ -96,6 +104,9 @@ func (a *answer) open(operation string) (*envelope, error) {
 	var env envelope
 	if err := json.Unmarshal(a.body, &env); err != nil {
 		return nil, a.malformed(operation, err)
+	}
+	if env.Meta == nil && env.Resources == nil && len(env.Errors) == 0 {
+		return nil, a.malformed(operation, errors.New("it has neither meta nor resources nor errors"))
 	}
 	if len(env.Resources) == 0 && len(env.Errors) > 0 {
 		e := &APIError{Operation: operation, Status: a.status, TraceID: a.traceID()}

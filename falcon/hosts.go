@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -104,9 +105,17 @@ func (h *Hosts) Query(q HostQuery) *List[Host] {
 			if err != nil {
 				return paging.Page[Host]{}, err
 			}
-			out := paging.Page[Host]{Next: env.Meta.Pagination.Next, Total: env.Meta.Pagination.Total}
+			more := env.pagination()
+			if token == "" && len(env.Resources) == 0 && more.Total > 0 && more.Next == "" {
+				// An empty list must not be believed when it says that it is not empty.
+				return paging.Page[Host]{}, a.malformed(name, fmt.Errorf("it has none of %d hosts", more.Total))
+			}
+			out := paging.Page[Host]{Next: more.Next, Total: more.Total}
 			for _, raw := range env.Resources {
 				out.Rows = append(out.Rows, readRow(name, raw, parseHost))
+			}
+			for _, m := range env.Errors { // beside resources: something is missing among them
+				out.Rows = append(out.Rows, missingRow[Host](name, a, m))
 			}
 			return out, nil
 		})
@@ -207,6 +216,15 @@ func readRow[T any](operation string, raw json.RawMessage, parse func(json.RawMe
 		return paging.Row[T]{Err: &RowError{Operation: "falcon " + operation, ID: o.str("device_id"), Raw: raw, Err: err}}
 	}
 	return paging.Row[T]{Value: v}
+}
+
+// missingRow stands for what an error beside the rows says is missing.
+func missingRow[T any](operation string, a *answer, m apiMessage) paging.Row[T] {
+	said := m.public()
+	return paging.Row[T]{Err: &RowError{
+		Operation: "falcon " + operation, ID: said.ID,
+		Err: &APIError{Operation: operation, Status: said.Code, Messages: []Message{said}, TraceID: a.traceID()},
+	}}
 }
 
 func checkID(operation, id string) error {

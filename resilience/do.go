@@ -229,8 +229,8 @@ func (r *run) settle(ctx, actx context.Context, a *evidence, t ticket, err error
 	if f.Sent == MaybeSent && a.notSent() {
 		f.Sent = NotSent
 	}
-	if f.Class == Unknown && a.isBroken() {
-		f.Class = Broken
+	if f.Class == Unknown {
+		f.Class = a.class()
 	}
 	answered := f.Status != 0
 	switch {

@@ -22,9 +22,9 @@ type evidence struct {
 	kept     bool
 
 	mu       sync.Mutex
-	requests int // that went through a Wire
-	sent     int // of these, not proven unsent
-	broken   bool
+	requests int   // that went through a Wire
+	sent     int   // of these, not proven unsent
+	broken   error // what the transport failed with
 }
 
 // Deadline shows the deadline that timer keeps.
@@ -72,21 +72,28 @@ func (e *evidence) note(sent bool) {
 	}
 }
 
-// noteBroken says that the transport failed, in whatever words: HTTP/2's errors
-// have no type to recognise.
-func (e *evidence) noteBroken() {
+// noteBroken keeps what the transport failed with: on the way up the error may
+// lose its type, or its chain (azidentity cuts it).
+func (e *evidence) noteBroken(err error) {
 	if e == nil {
 		return
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.broken = true
+	e.broken = err
 }
 
-func (e *evidence) isBroken() bool {
+// class is what the transport's failure was; Unknown if it did not fail.
+func (e *evidence) class() Class {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.broken
+	if e.broken == nil {
+		return Unknown
+	}
+	if c := classOf(e.broken); c != Unknown {
+		return c
+	}
+	return Broken // HTTP/2's errors have no type to recognise
 }
 
 // notSent reports the proof that nothing left: requests were watched, and none

@@ -23,14 +23,14 @@ type Wire struct {
 	// AllowHost says which hosts (without port) a request may go to. nil: any.
 	AllowHost func(host string) bool
 	// MaxBody bounds the bytes read of an answer, after decompression; beyond it
-	// reading fails with ErrTooLarge. Default 256 MiB; negative means no bound.
+	// reading fails with ErrTooLarge. Default 64 MiB; negative means no bound.
 	MaxBody int64
 }
 
 // ErrTooLarge: an answer was larger than Wire.MaxBody.
 var ErrTooLarge = errors.New("the answer is larger than allowed")
 
-const defaultMaxBody = 256 << 20
+const defaultMaxBody = 64 << 20
 
 // HostError refuses a request to a host that Wire.AllowHost does not know.
 type HostError struct{ Host string }
@@ -78,7 +78,7 @@ func (w *Wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	e.note(sent)
 	if err != nil {
-		e.noteBroken()
+		e.noteBroken(err)
 		return nil, err
 	}
 	if e.span.IsRecording() {
@@ -144,7 +144,7 @@ func (b *boundedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	b.left -= int64(n)
 	if err != nil && err != io.EOF {
-		b.evidence.noteBroken()
+		b.evidence.noteBroken(err)
 	}
 	return n, err
 }
