@@ -1,0 +1,153 @@
+package conformance
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"reflect"
+	"testing"
+	"testing/synctest"
+
+	"github.com/crowdstrike/gofalcon/falcon/client"
+	"github.com/crowdstrike/gofalcon/falcon/client/hosts"
+	"github.com/crowdstrike/gofalcon/falcon/client/oauth2"
+	"github.com/crowdstrike/gofalcon/falcon/models"
+	openapi "github.com/go-openapi/runtime/client"
+	"github.com/go-openapi/strfmt"
+
+	"github.com/jurymast/jurymast/falcon/falcontest"
+)
+
+// payload is any of gofalcon's models. Validate knows which fields CrowdStrike
+// requires, and what may be in them.
+type payload interface{ Validate(strfmt.Registry) error }
+
+// of takes the payload out of one of gofalcon's answers.
+func of[P payload](answer interface{ GetPayload() P }, err error) (payload, error) {
+	if err != nil {
+		return nil, err
+	}
+	return answer.GetPayload(), nil
+}
+
+// sdkCalls call every operation that falcontest simulates, and the refusals that
+// gofalcon has types for.
+var sdkCalls = []struct {
+	name              string
+	resources, errors int // how many there must be
+	do                func(*falconEnv, *client.CrowdStrikeAPISpecification) (payload, error)
+}{
+	{"POST /oauth2/token", 0, 0, func(e *falconEnv, _ *client.CrowdStrikeAPISpecification) (payload, error) {
+		return of(e.anonymous().Oauth2AccessToken(credentials(e, falcontest.ClientSecret)))
+	}},
+	{"POST /oauth2/token 403", 0, 1, func(e *falconEnv, _ *client.CrowdStrikeAPISpecification) (payload, error) {
+		_, err := e.anonymous().Oauth2AccessToken(credentials(e, "wrong"))
+		return refused[*oauth2.Oauth2AccessTokenForbidden](err)
+	}},
+	{"POST /oauth2/revoke", 0, 0, func(e *falconEnv, _ *client.CrowdStrikeAPISpecification) (payload, error) {
+		return of(e.anonymous().Oauth2RevokeToken(&oauth2.Oauth2RevokeTokenParams{Context: e.Context(), Token: "unknown"},
+			oauth2.AuthenticateRevocation(falcontest.ClientID, falcontest.ClientSecret)))
+	}},
+	{"GET /devices/queries/devices/v1", 3, 0, func(e *falconEnv, c *client.CrowdStrikeAPISpecification) (payload, error) {
+		return of(c.Hosts.QueryDevicesByFilter(hosts.NewQueryDevicesByFilterParamsWithContext(e.Context())))
+	}},
+	{"GET /devices/queries/devices-scroll/v1", 3, 0, func(e *falconEnv, c *client.CrowdStrikeAPISpecification) (payload, error) {
+		return of(c.Hosts.QueryDevicesByFilterScroll(hosts.NewQueryDevicesByFilterScrollParamsWithContext(e.Context())))
+	}},
+	{"GET /devices/combined/devices/v1", 3, 0, func(e *falconEnv, c *client.CrowdStrikeAPISpecification) (payload, error) {
+		return of(c.Hosts.CombinedDevicesByFilter(hosts.NewCombinedDevicesByFilterParamsWithContext(e.Context())))
+	}},
+	{"GET /devices/entities/devices/v2", 1, 1, func(e *falconEnv, c *client.CrowdStrikeAPISpecification) (payload, error) {
+		p := hosts.NewGetDeviceDetailsV2ParamsWithContext(e.Context())
+		p.Ids = []string{firstHost, "unknown"}
+		return of(c.Hosts.GetDeviceDetailsV2(p))
+	}},
+	{"POST /devices/entities/devices/v2", 1, 1, func(e *falconEnv, c *client.CrowdStrikeAPISpecification) (payload, error) {
+		p := hosts.NewPostDeviceDetailsV2ParamsWithContext(e.Context())
+		p.Body = &models.MsaIdsRequest{Ids: []string{firstHost, "unknown"}}
+		return of(c.Hosts.PostDeviceDetailsV2(p))
+	}},
+	{"GET /devices/entities/online-state/v1", 1, 1, func(e *falconEnv, c *client.CrowdStrikeAPISpecification) (payload, error) {
+		p := hosts.NewGetOnlineStateV1ParamsWithContext(e.Context())
+		p.Ids = []string{firstHost, "unknown"}
+		return of(c.Hosts.GetOnlineStateV1(p))
+	}},
+	{"POST /devices/entities/devices-actions/v2", 1, 0, func(e *falconEnv, c *client.CrowdStrikeAPISpecification) (payload, error) {
+		return of(c.Hosts.PerformActionV2(action(e, "hide_host")))
+	}},
+	{"POST /devices/entities/devices-actions/v2 400", 0, 1, func(e *falconEnv, c *client.CrowdStrikeAPISpecification) (payload, error) {
+		_, err := c.Hosts.PerformActionV2(action(e, "dance"))
+		return refused[*hosts.PerformActionV2BadRequest](err)
+	}},
+	{"POST /devices/entities/devices-actions/v2 409", 0, 1, func(e *falconEnv, c *client.CrowdStrikeAPISpecification) (payload, error) {
+		_, err := c.Hosts.PerformActionV2(action(e, "hide_host"))
+		return refused[*hosts.PerformActionV2Conflict](err)
+	}},
+	{"GET /devices/queries/devices-hidden/v1", 1, 0, func(e *falconEnv, c *client.CrowdStrikeAPISpecification) (payload, error) {
+		return of(c.Hosts.QueryHiddenDevices(hosts.NewQueryHiddenDevicesParamsWithContext(e.Context())))
+	}},
+}
+
+// anonymous is the token service for those who have no token yet.
+func (e *falconEnv) anonymous() oauth2.ClientService {
+	return oauth2.New(openapi.NewWithClient("api.crowdstrike.com", client.DefaultBasePath, client.DefaultSchemes, e.http), strfmt.Default)
+}
+
+func credentials(e *falconEnv, secret string) *oauth2.Oauth2AccessTokenParams {
+	return &oauth2.Oauth2AccessTokenParams{Context: e.Context(), ClientID: falcontest.ClientID, ClientSecret: secret}
+}
+
+// action is one for the first host.
+func action(e *falconEnv, name string) *hosts.PerformActionV2Params {
+	p := hosts.NewPerformActionV2ParamsWithContext(e.Context())
+	p.ActionName = name
+	p.Body = &models.MsaEntityActionRequestV2{Ids: []string{firstHost}, ActionParameters: []*models.MsaspecActionParameter{}}
+	return p
+}
+
+// refused takes the payload out of one of gofalcon's typed errors.
+func refused[E interface {
+	error
+	GetPayload() P
+}, P payload](err error) (payload, error) {
+	if e, ok := errors.AsType[E](err); ok {
+		return e.GetPayload(), nil
+	}
+	return nil, errors.Join(errors.New("not the refusal expected"), err)
+}
+
+// The simulator's answers are what CrowdStrike's own models expect: nothing that
+// is required is missing, and nothing is there that they do not know.
+func TestSimulatedFalconFitsTheModels(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := openFalcon(t, func(*falconEnv) {})
+		var raw []byte
+		e.outside.change = func(r *http.Response) {
+			raw, _ = io.ReadAll(r.Body)
+			r.Body = io.NopCloser(bytes.NewReader(raw))
+		}
+		c := e.sdk()
+		for _, op := range sdkCalls {
+			p, err := op.do(e, c)
+			if err != nil {
+				t.Errorf("%s: %v", op.name, err)
+				continue
+			}
+			if err := p.Validate(strfmt.Default); err != nil {
+				t.Errorf("%s: %v", op.name, err)
+			}
+			var got struct{ Resources, Errors []any }
+			if err := json.Unmarshal(raw, &got); err != nil || len(got.Resources) != op.resources || len(got.Errors) != op.errors {
+				t.Errorf("%s: %d resources and %d errors, want %d and %d (%v)",
+					op.name, len(got.Resources), len(got.Errors), op.resources, op.errors, err)
+			}
+			strict := json.NewDecoder(bytes.NewReader(raw))
+			strict.DisallowUnknownFields()
+			if err := strict.Decode(reflect.New(reflect.TypeOf(p).Elem()).Interface()); err != nil {
+				t.Errorf("%s: %v", op.name, err)
+			}
+		}
+	})
+}
