@@ -6,7 +6,8 @@
 // that may be repeated, are tried again inside the deadline; an effect that may
 // have been sent never is. Once the recent calls say that the dependency is
 // sick, the breaker answers at once with [ErrOpen] and lets one caller at a time
-// try again. Every failure is an [*Error] with the timeline of its attempts, its
+// try again. Callers who have a backup ([WithBackup]) are also refused while an
+// operation is much slower than it usually is, or silent. Every failure is an [*Error] with the timeline of its attempts, its
 // [Class] and what is known of the request ([NotSent], [Answered], [MaybeSent]).
 //
 // # Order

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"testing"
 
+	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 )
 
 var encoder = attribute.DefaultEncoder()
@@ -77,5 +79,26 @@ func TestSpansOfAttempts(t *testing.T) {
 	}
 	if attempts != 2 {
 		t.Errorf("%d spans", attempts)
+	}
+}
+
+// The global tracer provider may be set after the policy was made; until then
+// tracing costs nothing.
+func TestGlobalTracerSetLater(t *testing.T) {
+	if otel.GetTracerProvider() != unset {
+		return // -count: the global delegates once in the life of a process
+	}
+	p := policy(t, Config{})
+	call := func() { _, _ = try(t.Context(), p, Call{Name: "get", Kind: Read}) }
+	if !p.tracing.off() {
+		t.Error("tracing although nobody set a provider")
+	}
+	call()
+	recorder := tracetest.NewSpanRecorder()
+	otel.SetTracerProvider(sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(recorder)))
+	t.Cleanup(func() { otel.SetTracerProvider(noop.NewTracerProvider()) })
+	call()
+	if n := len(recorder.Ended()); n != 1 {
+		t.Errorf("%d spans", n)
 	}
 }
