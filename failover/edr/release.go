@@ -31,6 +31,16 @@ func (f *Fleet) release(ctx context.Context, q Query, intent Intent) (failover.R
 	var res failover.Result[Effect]
 	found, err := f.resolve(ctx, "release", q)
 	res.Value.Host, res.Gaps = found.Value, found.Gaps
+	host := found.Value
+	if err != nil {
+		host.Name = q.Name
+	}
+	unlock, lockErr := f.flight.lock(ctx, host)
+	if lockErr != nil {
+		return res, lockErr
+	}
+	defer unlock()
+	// Under the lock: a containment that was under way is in the ledger now.
 	owed, ledgerErr := f.owed(ctx, q)
 	if ledgerErr != nil {
 		// What is known is released all the same; what is not must be said.
@@ -54,11 +64,6 @@ func (f *Fleet) release(ctx context.Context, q Query, intent Intent) (failover.R
 	if found.Value.Name == "" && len(owed) > 0 {
 		res.Value.Host.Name = owed[0].Name
 	}
-	unlock, err := f.flight.lock(ctx, res.Value.Host)
-	if err != nil {
-		return res, err
-	}
-	defer unlock()
 	res, err = f.releaseAll(ctx, res, targets, intent)
 	return res, errors.Join(err, ledgerErr)
 }
