@@ -10,6 +10,7 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 
+	"github.com/jurymast/jurymast/internal/lenient"
 	"github.com/jurymast/jurymast/internal/paging"
 	"github.com/jurymast/jurymast/resilience"
 )
@@ -115,9 +116,9 @@ func (d *Defender) url(path string, query url.Values) string {
 	return u
 }
 
-func get[T any](ctx context.Context, d *Defender, op, path string, parse func(object) (T, error)) (T, error) {
+func get[T any](ctx context.Context, d *Defender, op, path string, parse func(lenient.Object) (T, error)) (T, error) {
 	var zero T
-	o, err := send[object](ctx, d.c, d.pipeline, request{call: d.call(op, resilience.Read), method: http.MethodGet, url: d.url(path, nil)})
+	o, err := send[lenient.Object](ctx, d.c, d.pipeline, request{call: d.call(op, resilience.Read), method: http.MethodGet, url: d.url(path, nil)})
 	if err != nil {
 		return zero, err
 	}
@@ -125,7 +126,7 @@ func get[T any](ctx context.Context, d *Defender, op, path string, parse func(ob
 }
 
 // list pages by @odata.nextLink, which the pinned transport keeps on our hosts.
-func list[T any](d *Defender, op, path string, q Query, parse func(object) (T, error)) *List[T] {
+func list[T any](d *Defender, op, path string, q Query, parse func(lenient.Object) (T, error)) *List[T] {
 	query := url.Values{}
 	if q.Filter != "" {
 		query.Set("$filter", string(q.Filter))

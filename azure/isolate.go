@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/jurymast/jurymast/internal/lenient"
 	"github.com/jurymast/jurymast/resilience"
 )
 
@@ -119,7 +120,7 @@ func (d *Defender) change(ctx context.Context, op, machineID, want, comment, ver
 	if is, done, err := d.already(ctx, machineID, want); done || err != nil {
 		return is, resilience.BeforeSending(err)
 	}
-	o, err := send[object](ctx, d.c, d.pipeline, request{
+	o, err := send[lenient.Object](ctx, d.c, d.pipeline, request{
 		call: d.call(op, resilience.Effect), method: http.MethodPost, url: d.url(path+verb, nil), body: body,
 	})
 	if api, ok := errors.AsType[*APIError](err); ok && api.Code == codeActive {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/jurymast/jurymast/internal/lenient"
 	"github.com/jurymast/jurymast/internal/paging"
 )
 
@@ -14,30 +15,8 @@ type odataPage struct {
 	NextLink string            `json:"@odata.nextLink"`
 }
 
-// object is a row whose fields are read one by one, so that a field of an
-// unexpected type costs that field and not the row or the page.
-type object map[string]json.RawMessage
-
-func (o object) str(name string) string {
-	var s string
-	if json.Unmarshal(o[name], &s) == nil {
-		return s
-	}
-	if raw := o[name]; len(raw) > 0 && (raw[0] == '-' || raw[0] >= '0' && raw[0] <= '9' || raw[0] == 't' || raw[0] == 'f') {
-		return string(raw)
-	}
-	return ""
-}
-
-func (o object) time(name string) time.Time {
-	t, err := time.Parse(time.RFC3339, o.str(name))
-	if err != nil {
-		return time.Time{}
-	}
-	return t
-}
-
-func (o object) raw() json.RawMessage {
+// rawOf is the row as JSON again.
+func rawOf(o lenient.Object) json.RawMessage {
 	b, err := json.Marshal(o)
 	if err != nil {
 		return nil
@@ -45,8 +24,8 @@ func (o object) raw() json.RawMessage {
 	return b
 }
 
-func readRow[T any](op string, raw json.RawMessage, parse func(object) (T, error)) paging.Row[T] {
-	var o object
+func readRow[T any](op string, raw json.RawMessage, parse func(lenient.Object) (T, error)) paging.Row[T] {
+	var o lenient.Object
 	err := json.Unmarshal(raw, &o)
 	if err == nil {
 		var v T
@@ -54,7 +33,7 @@ func readRow[T any](op string, raw json.RawMessage, parse func(object) (T, error
 			return paging.Row[T]{Value: v}
 		}
 	}
-	return paging.Row[T]{Err: &RowError{Operation: "azure " + op, ID: o.str("id"), Raw: raw, Err: err}}
+	return paging.Row[T]{Err: &RowError{Operation: "azure " + op, ID: o.Str("id"), Raw: raw, Err: err}}
 }
 
 // Machine is a device as Defender knows it. Fields that Defender left out, or
@@ -76,21 +55,21 @@ type Machine struct {
 	Raw                   json.RawMessage
 }
 
-func parseMachine(o object) (Machine, error) {
+func parseMachine(o lenient.Object) (Machine, error) {
 	m := Machine{
-		ID: o.str("id"), ComputerDNSName: o.str("computerDnsName"), OSPlatform: o.str("osPlatform"),
-		AADDeviceID: o.str("aadDeviceId"), HealthStatus: o.str("healthStatus"), OnboardingStatus: o.str("onboardingStatus"),
-		MergedIntoMachineID: o.str("mergedIntoMachineId"), LastIPAddress: o.str("lastIpAddress"),
-		LastExternalIPAddress: o.str("lastExternalIpAddress"), FirstSeen: o.time("firstSeen"), LastSeen: o.time("lastSeen"),
-		Raw: o.raw(),
+		ID: o.Str("id"), ComputerDNSName: o.Str("computerDnsName"), OSPlatform: o.Str("osPlatform"),
+		AADDeviceID: o.Str("aadDeviceId"), HealthStatus: o.Str("healthStatus"), OnboardingStatus: o.Str("onboardingStatus"),
+		MergedIntoMachineID: o.Str("mergedIntoMachineId"), LastIPAddress: o.Str("lastIpAddress"),
+		LastExternalIPAddress: o.Str("lastExternalIpAddress"), FirstSeen: o.Time("firstSeen"), LastSeen: o.Time("lastSeen"),
+		Raw: rawOf(o),
 	}
 	if m.ID == "" {
 		return Machine{}, errors.New("no id")
 	}
-	var addresses []object
+	var addresses []lenient.Object
 	_ = json.Unmarshal(o["ipAddresses"], &addresses)
 	for _, a := range addresses {
-		if mac := a.str("macAddress"); mac != "" {
+		if mac := a.Str("macAddress"); mac != "" {
 			m.MACAddresses = append(m.MACAddresses, mac)
 		}
 	}
@@ -128,12 +107,12 @@ type MachineAction struct {
 	Raw             json.RawMessage
 }
 
-func parseAction(o object) (MachineAction, error) {
+func parseAction(o lenient.Object) (MachineAction, error) {
 	a := MachineAction{
-		ID: o.str("id"), Type: o.str("type"), Status: ActionStatus(o.str("status")), MachineID: o.str("machineId"),
-		ComputerDNSName: o.str("computerDnsName"), Requestor: o.str("requestor"), Comment: o.str("requestorComment"),
-		ExternalID: o.str("externalId"), Created: o.time("creationDateTimeUtc"), Updated: o.time("lastUpdateDateTimeUtc"),
-		Raw: o.raw(),
+		ID: o.Str("id"), Type: o.Str("type"), Status: ActionStatus(o.Str("status")), MachineID: o.Str("machineId"),
+		ComputerDNSName: o.Str("computerDnsName"), Requestor: o.Str("requestor"), Comment: o.Str("requestorComment"),
+		ExternalID: o.Str("externalId"), Created: o.Time("creationDateTimeUtc"), Updated: o.Time("lastUpdateDateTimeUtc"),
+		Raw: rawOf(o),
 	}
 	if a.ID == "" {
 		return MachineAction{}, errors.New("no id")

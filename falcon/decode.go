@@ -122,35 +122,3 @@ func (a *answer) open(operation string) (*envelope, error) {
 	}
 	return &env, nil
 }
-
-// object is a row whose fields are read one by one, so that a field of an
-// unexpected type costs that field and not the row or the page (hazard C5).
-type object map[string]json.RawMessage
-
-func (o object) str(name string) string {
-	raw := o[name]
-	var s string
-	if json.Unmarshal(raw, &s) == nil {
-		return s
-	}
-	if len(raw) > 0 && (raw[0] == '-' || raw[0] >= '0' && raw[0] <= '9' || raw[0] == 't' || raw[0] == 'f') {
-		return string(raw) // a number or a boolean, digits intact
-	}
-	return ""
-}
-
-func (o object) strs(name string) []string {
-	var s []string
-	if json.Unmarshal(o[name], &s) == nil {
-		return s
-	}
-	return nil
-}
-
-func (o object) time(name string) time.Time {
-	t, err := time.Parse(time.RFC3339, o.str(name))
-	if err != nil {
-		return time.Time{}
-	}
-	return t
-}

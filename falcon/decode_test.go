@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jurymast/jurymast/internal/lenient"
 	"github.com/jurymast/jurymast/resilience"
 )
 
@@ -50,11 +51,11 @@ func FuzzRetryAfter(f *testing.F) {
 
 // A process id above 2^53 must not be rounded.
 func TestNumbersKeepTheirDigits(t *testing.T) {
-	var o object
+	var o lenient.Object
 	if err := json.Unmarshal([]byte(`{"pid":9007199254740993}`), &o); err != nil {
 		t.Fatal(err)
 	}
-	if got := o.str("pid"); got != "9007199254740993" {
+	if got := o.Str("pid"); got != "9007199254740993" {
 		t.Errorf("got %s", got)
 	}
 }

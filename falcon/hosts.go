@@ -12,6 +12,7 @@ import (
 	"github.com/crowdstrike/gofalcon/falcon/client/hosts"
 	"github.com/crowdstrike/gofalcon/falcon/models"
 
+	"github.com/jurymast/jurymast/internal/lenient"
 	"github.com/jurymast/jurymast/internal/paging"
 	"github.com/jurymast/jurymast/resilience"
 )
@@ -55,17 +56,17 @@ type Host struct {
 }
 
 func parseHost(raw json.RawMessage) (Host, error) {
-	var o object
+	var o lenient.Object
 	if err := json.Unmarshal(raw, &o); err != nil {
 		return Host{}, err
 	}
 	h := Host{
-		ID: o.str("device_id"), CID: o.str("cid"), Hostname: o.str("hostname"), MachineDomain: o.str("machine_domain"),
-		Platform: o.str("platform_name"), OSVersion: o.str("os_version"), AgentVersion: o.str("agent_version"),
-		Status: ContainmentStatus(o.str("status")), FirstSeen: o.time("first_seen"), LastSeen: o.time("last_seen"),
-		LocalIP: o.str("local_ip"), ExternalIP: o.str("external_ip"), MACAddress: o.str("mac_address"),
-		SerialNumber: o.str("serial_number"), InstanceID: o.str("instance_id"), ServiceProvider: o.str("service_provider"),
-		Groups: o.strs("groups"), Tags: o.strs("tags"), Raw: raw,
+		ID: o.Str("device_id"), CID: o.Str("cid"), Hostname: o.Str("hostname"), MachineDomain: o.Str("machine_domain"),
+		Platform: o.Str("platform_name"), OSVersion: o.Str("os_version"), AgentVersion: o.Str("agent_version"),
+		Status: ContainmentStatus(o.Str("status")), FirstSeen: o.Time("first_seen"), LastSeen: o.Time("last_seen"),
+		LocalIP: o.Str("local_ip"), ExternalIP: o.Str("external_ip"), MACAddress: o.Str("mac_address"),
+		SerialNumber: o.Str("serial_number"), InstanceID: o.Str("instance_id"), ServiceProvider: o.Str("service_provider"),
+		Groups: o.Strs("groups"), Tags: o.Strs("tags"), Raw: raw,
 	}
 	if h.ID == "" {
 		return Host{}, errors.New("no device_id")
@@ -211,9 +212,9 @@ func (h *Hosts) act(ctx context.Context, name, action, id string, done, pending 
 func readRow[T any](operation string, raw json.RawMessage, parse func(json.RawMessage) (T, error)) paging.Row[T] {
 	v, err := parse(raw)
 	if err != nil {
-		var o object
+		var o lenient.Object
 		_ = json.Unmarshal(raw, &o)
-		return paging.Row[T]{Err: &RowError{Operation: "falcon " + operation, ID: o.str("device_id"), Raw: raw, Err: err}}
+		return paging.Row[T]{Err: &RowError{Operation: "falcon " + operation, ID: o.Str("device_id"), Raw: raw, Err: err}}
 	}
 	return paging.Row[T]{Value: v}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"iter"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -55,21 +56,12 @@ func byName(name string) falcon.FQL {
 	var names []string
 	for _, n := range []string{name, label} {
 		for _, variant := range []string{n, strings.ToLower(n), strings.ToUpper(n)} {
-			if !contains(names, variant) {
+			if !slices.Contains(names, variant) {
 				names = append(names, variant)
 			}
 		}
 	}
 	return falcon.In("hostname", names...)
-}
-
-func contains(list []string, s string) bool {
-	for _, v := range list {
-		if v == s {
-			return true
-		}
-	}
-	return false
 }
 
 func record(h falcon.Host) edr.Record {

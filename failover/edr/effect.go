@@ -49,21 +49,13 @@ func outcomeOf(err error) failover.Outcome {
 	return failover.Unknown
 }
 
-// within gives a part of the time that is left: one divided by parts of it. The
-// vendors' policies know that others wait.
+// within gives a part of the time that is left: one divided by parts of it.
 func (f *Fleet) within(ctx context.Context, parts int) (context.Context, context.CancelFunc) {
-	left := f.total()
+	left := f.cfg.Total
 	if d, ok := ctx.Deadline(); ok {
 		left = min(left, time.Until(d))
 	}
 	return context.WithTimeoutCause(ctx, left/time.Duration(parts), resilience.ErrShare)
-}
-
-func (f *Fleet) total() time.Duration {
-	if f.cfg.Total > 0 {
-		return f.cfg.Total
-	}
-	return 30 * time.Second
 }
 
 // reconcile reads a host's state until it is as wanted, after an answer was

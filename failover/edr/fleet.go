@@ -72,6 +72,9 @@ func New(cfg Config) (*Fleet, error) {
 		}
 		cfg.Store = kv.NewMemory()
 	}
+	if cfg.Total == 0 {
+		cfg.Total = 30 * time.Second
+	}
 	if cfg.ReconcileFor == 0 {
 		cfg.ReconcileFor = 5 * time.Second
 	}

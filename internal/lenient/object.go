@@ -1,0 +1,43 @@
+// Package lenient reads vendors' rows field by field, so that a field of an
+// unexpected type costs that field and not the row or the page.
+package lenient
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Object is a row as it came. Fields that are missing, null or of another type
+// read as zero.
+type Object map[string]json.RawMessage
+
+// Str is a string; a number or a boolean is given as it is written, digits intact.
+func (o Object) Str(name string) string {
+	raw := o[name]
+	var s string
+	if json.Unmarshal(raw, &s) == nil {
+		return s
+	}
+	if len(raw) > 0 && (raw[0] == '-' || raw[0] >= '0' && raw[0] <= '9' || raw[0] == 't' || raw[0] == 'f') {
+		return string(raw)
+	}
+	return ""
+}
+
+// Strs is a list of strings.
+func (o Object) Strs(name string) []string {
+	var s []string
+	if json.Unmarshal(o[name], &s) == nil {
+		return s
+	}
+	return nil
+}
+
+// Time is an RFC 3339 time, with any number of fractional digits.
+func (o Object) Time(name string) time.Time {
+	t, err := time.Parse(time.RFC3339, o.Str(name))
+	if err != nil {
+		return time.Time{}
+	}
+	return t
+}
