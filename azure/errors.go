@@ -98,10 +98,11 @@ func newAPIError(operation string, resp *http.Response, body []byte) *APIError {
 	return e
 }
 
-// retryAfter reads azcore's three headers; the first two are in milliseconds.
+// retryAfter reads azcore's three headers: retry-after-ms, x-ms-retry-after-ms
+// and Retry-After, in azcore's order.
 func retryAfter(h http.Header, now time.Time) time.Duration {
-	for _, name := range []string{"Retry-After-Ms", "X-Ms-Retry-After-Ms"} {
-		if ms, err := strconv.ParseFloat(h.Get(name), 64); err == nil {
+	if h.Get("Retry-After-Ms") == "" {
+		if ms, err := strconv.ParseFloat(h.Get("X-Ms-Retry-After-Ms"), 64); err == nil {
 			return resilience.CapRetryAfter(ms / 1000)
 		}
 	}

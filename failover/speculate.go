@@ -6,17 +6,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jurymast/jurymast/internal/hedge"
 	"github.com/jurymast/jurymast/internal/usual"
 	"github.com/jurymast/jurymast/resilience"
 )
-
-// answer is what one provider made of a read.
-type answer[T any] struct {
-	member int
-	value  T
-	err    error
-	took   time.Duration
-}
 
 // speculate is Do for interchangeable reads: as soon as a provider takes longer
 // than it usually does for this call, the next is asked as well. The first good
@@ -26,70 +19,41 @@ type answer[T any] struct {
 func speculate[P, T any](ctx context.Context, g *Group[P], call Call, fn func(context.Context, P) (T, error)) (Result[T], error) {
 	var r Result[T]
 	deadline, _ := g.deadline(ctx)
-	// Room for all, so that nobody waits to deliver.
-	answers := make(chan answer[T], len(g.members))
-	race, giveUp := context.WithCancelCause(ctx)
-	var asked sync.WaitGroup
-	defer asked.Wait()
-	defer giveUp(resilience.ErrOvertaken)
-
-	next := 0
-	ask := func() {
-		i := next
-		next++
-		pctx, cancel := share(race, deadline, len(g.members)-i)
-		asked.Go(func() {
+	race := hedge.Race[T]{
+		Candidates: len(g.members),
+		Overtaken:  resilience.ErrOvertaken,
+		Ask: func(ctx context.Context, i int) (T, error) {
+			ctx, cancel := share(ctx, deadline, len(g.members)-i)
 			defer cancel()
-			begin := time.Now()
-			v, err := safely(pctx, g.members[i], fn)
-			answers <- answer[T]{i, v, err, time.Since(begin)}
-		})
-	}
-	patience := func() <-chan time.Time {
-		if next == len(g.members) {
-			return nil
-		}
-		d := g.pace.patience(call.Name, g.members[next-1].ID)
-		if d == 0 {
-			return nil
-		}
-		return time.After(d)
-	}
-
-	ask()
-	slow := patience()
-	open := 1
-	for open > 0 {
-		select {
-		case <-slow:
-			g.tel.failedOver(ctx, call.Name, g.members[next-1].ID, g.members[next].ID, errSlow)
-			ask()
-			open++
-			slow = patience()
-		case a := <-answers:
-			open--
-			id := g.members[a.member].ID
-			if a.err == nil {
-				g.pace.learn(call.Name, id, a.took)
-				r.Value = a.value
-				r.Served = append(r.Served, Served{By: id, At: time.Now(), FellOver: a.member > 0})
-				r.Gaps = withOvertaken(r.Gaps, g.ids(next), a.member)
-				return r, nil
-			}
-			err := resilience.NotCallers(ctx, a.err)
-			r.Gaps = append(r.Gaps, Gap{id, err})
+			return safely(ctx, g.members[i], fn)
+		},
+		Patience: func(i int) time.Duration { return g.pace.patience(call.Name, g.members[i].ID) },
+		Hedge: func(slow, next int) bool {
+			g.tel.failedOver(ctx, call.Name, g.members[slow].ID, g.members[next].ID, errSlow)
+			return true
+		},
+		Failed: func(i, next int, err error) bool {
+			err = resilience.NotCallers(ctx, err)
+			r.Gaps = append(r.Gaps, Gap{g.members[i].ID, err})
 			if !tryNext(ctx, call.Kind, err) {
-				return r, g.failed(ctx, call, r.Gaps)
+				return false
 			}
-			if open == 0 && next < len(g.members) {
-				g.tel.failedOver(ctx, call.Name, id, g.members[next].ID, err)
-				ask()
-				open++
-				slow = patience()
+			if next >= 0 {
+				g.tel.failedOver(ctx, call.Name, g.members[i].ID, g.members[next].ID, err)
 			}
-		}
+			return true
+		},
 	}
-	return r, g.failed(ctx, call, r.Gaps)
+	won := race.Run(ctx)
+	if won.Winner < 0 {
+		return r, g.failed(ctx, call, r.Gaps)
+	}
+	id := g.members[won.Winner].ID
+	g.pace.learn(call.Name, id, won.Took)
+	r.Value = won.Value
+	r.Served = append(r.Served, Served{By: id, At: time.Now(), FellOver: won.Winner > 0})
+	r.Gaps = withOvertaken(r.Gaps, g.ids(won.Asked), won.Winner)
+	return r, nil
 }
 
 var errSlow = errors.New("slower than usual")

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -90,11 +89,8 @@ func (e *APIError) Failure() resilience.Failure {
 // retryAfter reads X-RateLimit-RetryAfter: the epoch in seconds on the wire, in
 // milliseconds by the swagger (hazards B3, B4), and the standard header.
 func retryAfter(h http.Header, now time.Time) time.Duration {
-	if epoch, err := strconv.ParseFloat(strings.TrimSpace(h.Get("X-RateLimit-RetryAfter")), 64); err == nil {
-		if epoch > 1e11 {
-			epoch /= 1000
-		}
-		return resilience.CapRetryAfter(epoch - float64(now.UnixMilli())/1000)
+	if wait, ok := resilience.RetryAfterEpoch(h.Get("X-RateLimit-RetryAfter"), now); ok {
+		return wait
 	}
 	return resilience.RetryAfter(h, now)
 }

@@ -302,7 +302,7 @@ func TestExplainSaysWhyAndUntilWhen(t *testing.T) {
 		p := policy(t, Config{Breaker: Breaker{OpenFor: 10 * time.Second}})
 		has := func(want ...string) {
 			t.Helper()
-			story := p.Explain()
+			story := p.Explain().String()
 			for _, w := range want {
 				if !strings.Contains(story, w) {
 					t.Errorf("%q is missing in: %s", w, story)

@@ -83,6 +83,9 @@ func (c Class) rule() rule {
 // String returns the class as telemetry names it.
 func (c Class) String() string { return c.rule().name }
 
+// MarshalText gives String, for logs and status pages.
+func (c Class) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
 // notRetried is why there is no further attempt after it, made once.
 func (c Class) notRetried() string {
 	if int(c) < len(stopTexts) {

@@ -17,7 +17,24 @@ import (
 // [MaybeSent] unless fn's error, or a [Wire] that all of fn's requests went
 // through, proves otherwise. Do starts no goroutine.
 func Do[T any](ctx context.Context, p *Policy, call Call, fn func(context.Context) (T, error)) (T, error) {
+	if p == nil || fn == nil || call.Name == "" {
+		var zero T
+		return zero, misused(p, call, fn == nil)
+	}
 	return do(ctx, newRun(p, call), fn)
+}
+
+// misused names what is missing. A call without a name would be one without a
+// metric, a span and an error that says what failed.
+func misused(p *Policy, call Call, noFunction bool) error {
+	switch {
+	case p == nil:
+		return Misusef("resilience: Do of %q: the policy is nil: make one with New", call.Name)
+	case noFunction:
+		return Misusef("resilience: policy %s, Do of %q: the function is nil", p.name, call.Name)
+	default:
+		return Misusef("resilience: policy %s: Call.Name is empty: name the operation", p.name)
+	}
 }
 
 func do[T any](ctx context.Context, r run, fn func(context.Context) (T, error)) (T, error) {
@@ -46,8 +63,9 @@ func attempt[T any](ctx context.Context, r *run, t ticket, fn func(context.Conte
 			cancel()
 		}
 		if !settled {
-			r.policy.breaker.settle(t, errFailed)
-			r.op.settle(time.Now(), 0, t.slowProbe, false, true, &r.policy.cfg.Breaker)
+			now := time.Now()
+			r.policy.breaker.settle(t, now, errFailed)
+			r.op.settle(now, 0, t.slowProbe, false, true, &r.policy.cfg.Breaker)
 			endSpan(a.span, Failure{}, true)
 		}
 	}()
@@ -62,9 +80,11 @@ type run struct {
 	op       *operation
 	call     Call
 	start    time.Time
+	now      time.Time // when the clock was last read: it costs as much as a breaker
 	deadline time.Time // of the whole call; zero: none
 	keep     bool      // an attempt's context may outlive it, see evidence.keep
-	placed   bool      // holds a place under the limit
+	begun    bool
+	placed   bool // holds a place under the limit
 	delay    time.Duration
 	delays   backoff.BackOff
 	attempts []Attempt
@@ -73,12 +93,13 @@ type run struct {
 }
 
 func newRun(p *Policy, call Call) run {
-	return run{policy: p, op: p.seen.get(call.Name), call: call, start: time.Now()}
+	now := time.Now()
+	return run{policy: p, op: p.seen.get(call.Name), call: call, start: now, now: now}
 }
 
 // begin sets the deadline and takes a place under the limit, once.
 func (r *run) begin(ctx context.Context) bool {
-	if r.placed {
+	if r.begun {
 		return true
 	}
 	p := r.policy
@@ -95,9 +116,17 @@ func (r *run) begin(ctx context.Context) bool {
 		r.refuse(ctx, context.Cause(ctx))
 		return false
 	}
-	if err := p.limit.acquire(ctx, r.deadline); err != nil {
+	r.begun = true
+	if p.cfg.Probe != nil && isBackground(ctx) {
+		return true // those who hold the places may be waiting for its verdict
+	}
+	waited, err := p.limit.acquire(ctx, r.deadline)
+	if err != nil {
 		r.refuse(ctx, err)
 		return false
+	}
+	if waited {
+		r.now = time.Now()
 	}
 	r.placed = true
 	p.budget.deposit()
@@ -114,28 +143,31 @@ func (r *run) end() {
 // admit passes quota and breaker.
 func (r *run) admit(ctx context.Context) (ticket, bool) {
 	p := r.policy
-	now := time.Now()
+	background := p.cfg.Probe != nil && isBackground(ctx)
 	// Asked first, so that a refused call does not spend the quota.
-	if wait, no := p.breaker.refused(now); no && !p.cfg.Breaker.Disabled {
-		r.refuseOpen(now, wait)
+	if wait, no := p.breaker.refused(r.now, background); no {
+		r.refuseOpen(wait)
 		return ticket{}, false
 	}
 	if quota := r.quota(); quota != nil {
+		if quota == r.call.Quota && r.op.quota.Load() != quota {
+			r.op.quota.Store(quota) // for the metric
+		}
 		if err := quota.take(ctx, r.deadline, r.call.Reserve); err != nil {
 			r.refuse(ctx, err)
 			return ticket{}, false
 		}
-		now = time.Now()
+		r.now = time.Now()
 	}
-	probe, wait, ok := r.op.admit(now, hasBackup(ctx), &p.cfg.Breaker)
+	probe, wait, ok := r.op.admit(r.now, hasBackup(ctx), &p.cfg.Breaker)
 	if !ok {
-		r.refuseOpen(now, wait)
+		r.refuseOpen(wait)
 		return ticket{}, false
 	}
-	t, wait, ok := p.breaker.allow(now)
+	t, wait, ok := p.breaker.allow(r.now, r.call.Timeout == 0, background)
 	if !ok {
-		r.op.settle(now, 0, probe, false, false, &p.cfg.Breaker)
-		r.refuseOpen(now, wait)
+		r.op.settle(r.now, 0, probe, false, false, &p.cfg.Breaker)
+		r.refuseOpen(wait)
 	}
 	t.slowProbe = probe
 	return t, ok
@@ -148,9 +180,9 @@ func (r *run) quota() *Quota {
 	return r.policy.cfg.Quota
 }
 
-func (r *run) refuseOpen(now time.Time, wait time.Duration) {
+func (r *run) refuseOpen(wait time.Duration) {
 	r.attempts = append(r.attempts, Attempt{
-		Start: now, Delay: r.delay, Err: ErrOpen,
+		Start: r.now, Delay: r.delay, Err: ErrOpen,
 		Failure: Failure{Class: Open, Sent: NotSent, RetryAfter: wait},
 	})
 }
@@ -165,7 +197,8 @@ func (r *run) refuse(ctx context.Context, err error) {
 	case errors.Is(err, ErrSaturated):
 		f.Class = Saturated
 	}
-	r.attempts = append(r.attempts, Attempt{Start: time.Now(), Delay: r.delay, Failure: f, Err: err})
+	r.now = time.Now()
+	r.attempts = append(r.attempts, Attempt{Start: r.now, Delay: r.delay, Failure: f, Err: err})
 }
 
 // open prepares the context of one attempt: its evidence, its span and its
@@ -173,7 +206,7 @@ func (r *run) refuse(ctx context.Context, err error) {
 func (r *run) open(ctx context.Context) (*evidence, context.Context, context.CancelFunc) {
 	r.tries++
 	ctx, span := r.policy.startSpan(ctx, &r.call, r.tries-1)
-	a := &evidence{Context: ctx, span: span, start: time.Now()}
+	a := &evidence{Context: ctx, policy: r.policy, span: span, start: r.now}
 	timeout := r.policy.cfg.Attempt
 	if r.call.Timeout != 0 {
 		timeout = r.call.Timeout
@@ -210,15 +243,20 @@ func (r *run) open(ctx context.Context) (*evidence, context.Context, context.Can
 func (r *run) settle(ctx, actx context.Context, a *evidence, t ticket, err error) bool {
 	p := r.policy
 	now := time.Now()
+	r.now = now
 	took := now.Sub(a.start)
+	quota := r.quota()
+	if quota != nil {
+		quota.Learn(a.said())
+	}
 	if err == nil {
 		outcome := error(nil)
 		if p.cfg.Breaker.SlowCall > 0 && took >= p.cfg.Breaker.SlowCall && r.call.Timeout == 0 {
 			outcome = errFailed
 		}
-		p.breaker.settle(t, outcome)
+		p.breaker.settle(t, now, outcome)
 		r.op.settle(now, took, t.slowProbe, true, false, &p.cfg.Breaker)
-		if quota := r.quota(); quota != nil {
+		if quota != nil {
 			quota.served()
 		}
 		endSpan(a.span, Failure{}, false)
@@ -254,11 +292,14 @@ func (r *run) settle(ctx, actx context.Context, a *evidence, t ticket, err error
 	case f.Class == Canceled || f.Class == Throttled || f.Class == Credential || f.Sent == NotSent:
 		outcome = errNeutral
 	}
-	if quota := r.quota(); quota != nil && f.Class == Throttled && f.RetryAfter > 0 {
+	if quota != nil && f.Class == Throttled && f.RetryAfter > 0 {
 		quota.throttled(now, f.RetryAfter)
 	}
-	p.breaker.settle(t, outcome)
+	p.breaker.settle(t, now, outcome)
 	endSpan(a.span, f, true)
+	if f.Class != Canceled {
+		p.failures.note(Failed{now, r.op.name, f.Class, f.Status, f.RequestID})
+	}
 	r.attempts = append(r.attempts, Attempt{Start: a.start, Delay: r.delay, Took: took, Failure: f, Err: err})
 	return false
 }
@@ -266,17 +307,17 @@ func (r *run) settle(ctx, actx context.Context, a *evidence, t ticket, err error
 // pause decides whether there is a further attempt, and waits for it.
 func (r *run) pause(ctx context.Context) bool {
 	last := r.attempts[len(r.attempts)-1]
-	delay, stopped := r.next(ctx, last.Failure)
-	if stopped != "" {
-		r.stopped = stopped
+	r.delay, r.stopped = r.next(ctx, last.Failure)
+	r.tell(ctx)
+	if r.stopped != "" {
 		return false
 	}
-	if err := sleep(ctx, delay); err != nil {
+	if err := sleep(ctx, r.delay); err != nil {
 		r.stopped = "the caller left"
 		r.refuse(ctx, err)
 		return false
 	}
-	r.delay = delay
+	r.now = time.Now()
 	return true
 }
 
@@ -290,8 +331,10 @@ func (r *run) failed(ctx context.Context) error {
 	for i := range r.attempts {
 		e.Sent = min(e.Sent, r.attempts[i].Sent)
 	}
-	if e.Stopped == "" {
+	if e.Stopped == "" { // pause was never asked
 		e.Stopped = "nothing was tried"
+		r.stopped = e.Stopped
+		r.tell(ctx)
 	}
 	r.policy.metrics.done(ctx, r, e.Class, false)
 	return e

@@ -132,7 +132,11 @@ func (e *Error) Explain() string {
 	fmt.Fprintf(&b, "%s %s (%s): %s, %s, fault: %s\n", e.Policy, e.Call, e.Kind, e.Class, e.Sent, e.Class.Fault())
 	begin := e.Attempts[0].Start
 	for i, a := range e.Attempts {
-		fmt.Fprintf(&b, "  %d. +%v took %v: %s, %s", i+1, a.Start.Sub(begin).Round(time.Millisecond), a.Took.Round(time.Microsecond), a.Class, a.Sent)
+		fmt.Fprintf(&b, "  %d. +%v", i+1, a.Start.Sub(begin).Round(time.Millisecond))
+		if a.Delay > 0 {
+			fmt.Fprintf(&b, " after a delay of %v", a.Delay.Round(time.Millisecond))
+		}
+		fmt.Fprintf(&b, " took %v: %s, %s", a.Took.Round(time.Microsecond), a.Class, a.Sent)
 		if a.Status != 0 {
 			fmt.Fprintf(&b, ", HTTP %d", a.Status)
 		}

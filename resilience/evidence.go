@@ -12,8 +12,9 @@ import (
 // context, and is a context so that carrying it costs no further allocation.
 type evidence struct {
 	context.Context
-	span  trace.Span
-	start time.Time
+	policy *Policy
+	span   trace.Span
+	start  time.Time
 
 	// Only for attempts whose answer is read after they end.
 	timer    *time.Timer
@@ -25,6 +26,7 @@ type evidence struct {
 	requests int   // that went through a Wire
 	sent     int   // of these, not proven unsent
 	broken   error // what the transport failed with
+	limit    RateLimit
 }
 
 // Deadline shows the deadline that timer keeps.
@@ -81,6 +83,19 @@ func (e *evidence) noteBroken(err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.broken = err
+}
+
+func (e *evidence) noteLimit(said RateLimit) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.limit = said
+}
+
+// said is what the last answer said of the vendor's quota.
+func (e *evidence) said() RateLimit {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.limit
 }
 
 // class is what the transport's failure was; Unknown if it did not fail.

@@ -15,14 +15,15 @@ func newLimit(n int) limit {
 	return make(limit, n)
 }
 
-// acquire waits for a place until the deadline or the caller's end.
-func (l limit) acquire(ctx context.Context, deadline time.Time) error {
+// acquire waits for a place until the deadline or the caller's end, and reports
+// whether it had to.
+func (l limit) acquire(ctx context.Context, deadline time.Time) (waited bool, err error) {
 	if l == nil {
-		return nil
+		return false, nil
 	}
 	select {
 	case l <- struct{}{}:
-		return nil
+		return false, nil
 	default:
 	}
 	var expired <-chan time.Time
@@ -33,11 +34,11 @@ func (l limit) acquire(ctx context.Context, deadline time.Time) error {
 	}
 	select {
 	case l <- struct{}{}:
-		return nil
+		return true, nil
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return true, context.Cause(ctx)
 	case <-expired:
-		return ErrSaturated
+		return true, ErrSaturated
 	}
 }
 

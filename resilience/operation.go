@@ -1,7 +1,6 @@
 package resilience
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -20,7 +19,9 @@ import (
 // answers ten times as slowly as usual never fails at all. Slowness refuses only
 // callers with a backup; for all others a slow answer is better than none.
 type operation struct {
+	name     string
 	outcomes [len(rules) + 1]atomic.Pointer[series] // by class; the last is ok
+	quota    atomic.Pointer[Quota]                  // its own, as the last call had it
 
 	mu    sync.Mutex
 	usual usual.Time // of the good calls
@@ -121,45 +122,71 @@ func (o *operation) shutFor(now time.Time, b *Breaker) {
 	o.shut = now.Add(d >> max(0, 3-o.failed))
 }
 
-// operations are all that a policy has seen. Names are code, so they are few.
+// operations are all that a policy has seen.
 type operations struct {
 	known atomic.Pointer[map[string]*operation] // replaced whole when one is added
 	mu    sync.Mutex
 }
 
+// Names are meant to be constants of the code. A caller who puts ids into them
+// must neither fill the memory nor make a metric's series without bound: what
+// comes after the first maxOperations is one operation, called otherOperations.
+const (
+	maxOperations   = 200
+	otherOperations = "_OTHER"
+)
+
 func (m *operations) get(name string) *operation {
-	if known := m.known.Load(); known != nil {
-		if o := (*known)[name]; o != nil {
-			return o
-		}
+	if o := m.all()[name]; o != nil {
+		return o
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	known := map[string]*operation{}
-	if old := m.known.Load(); old != nil {
-		known = maps.Clone(*old)
+	known := m.all()
+	if o := known[name]; o != nil {
+		return o
 	}
-	if known[name] == nil {
-		known[name] = &operation{}
-		m.known.Store(&known)
+	if len(known) >= maxOperations {
+		name = otherOperations
+		if o := known[name]; o != nil {
+			return o
+		}
 	}
-	return known[name]
+	more := maps.Clone(known)
+	if more == nil {
+		more = map[string]*operation{}
+	}
+	o := &operation{name: name}
+	more[name] = o
+	m.known.Store(&more)
+	return o
 }
 
-// explain lists the operations that callers with a backup are kept from.
-func (m *operations) explain(now time.Time) (lines []string) {
-	known := m.known.Load()
-	if known == nil {
-		return nil
+// all returns what is known. Not to be changed.
+func (m *operations) all() map[string]*operation {
+	if known := m.known.Load(); known != nil {
+		return *known
 	}
-	for _, name := range slices.Sorted(maps.Keys(*known)) {
-		o := (*known)[name]
+	return nil
+}
+
+// avoided lists the operations that callers with a backup are kept from.
+func (m *operations) avoided() (list []Avoided) {
+	known := m.all()
+	for _, name := range slices.Sorted(maps.Keys(known)) {
+		o := known[name]
 		o.mu.Lock()
 		if !o.shut.IsZero() {
-			lines = append(lines, fmt.Sprintf("%s is slow or silent (%d under way, slow is over %v): callers with a backup go there; the next probe may go in %v",
-				name, o.underWay, o.usual.Patience().Round(time.Millisecond), max(0, o.shut.Sub(now)).Round(time.Millisecond)))
+			list = append(list, Avoided{name, o.underWay, o.usual.Patience(), o.shut})
 		}
 		o.mu.Unlock()
 	}
-	return lines
+	return list
+}
+
+// patience is how long to wait before the operation is slow; 0: not known yet.
+func (o *operation) patience() time.Duration {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.usual.Patience()
 }

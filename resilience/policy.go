@@ -1,12 +1,14 @@
 package resilience
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
+	"math"
 	"time"
 
+	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
 )
@@ -24,8 +26,12 @@ type Config struct {
 	Retry       Retry
 	Breaker     Breaker
 	// Quota, if not nil, is asked before every attempt. Policies that spend the
-	// same vendor quota share one.
+	// same vendor quota share one (see [QuotaSet]).
 	Quota *Quota
+	// Probe, if not nil, is a cheap read of the dependency for [Policy.Run], which
+	// makes it while the breaker is open. A nil error, or any answer that does not
+	// count against the breaker, is a sign of life.
+	Probe func(context.Context) error
 	// OnStateChange, if not nil, hears every change of the breaker, in order and
 	// outside its lock. It must not block for long: calls wait for it.
 	OnStateChange func(StateChange)
@@ -38,14 +44,15 @@ type Config struct {
 // Policy guards one dependency. It is safe for concurrent use, holds no
 // goroutine and no timer, and needs no closing.
 type Policy struct {
-	name    string
-	cfg     Config
-	limit   limit
-	budget  budget
-	breaker *breaker
-	seen    operations
-	metrics *instruments
-	tracing tracing
+	name     string
+	cfg      Config
+	limit    limit
+	budget   budget
+	breaker  *breaker
+	seen     operations
+	failures failures
+	metrics  *instruments
+	tracing  tracing
 }
 
 // New returns a policy for the dependency called name, which appears in errors
@@ -61,12 +68,19 @@ func New(name string, cfg Config) (*Policy, error) {
 	}
 	p := &Policy{name: name, cfg: cfg, limit: newLimit(cfg.Concurrency)}
 	p.budget.init(cfg.Retry.Budget)
+	p.tracing = newTracing(cfg.TracerProvider)
+	p.breaker = newBreaker(cfg.Breaker, cfg.Attempt/2, p.stateChanged)
+	meters := cfg.MeterProvider
+	if meters == nil {
+		meters = otel.GetMeterProvider()
+	}
 	var err error
-	if p.metrics, err = newInstruments(name, cfg.MeterProvider); err != nil {
+	if p.metrics, err = newInstruments(name, meters); err != nil {
 		return nil, fmt.Errorf("resilience: policy %s: MeterProvider: %w", name, err)
 	}
-	p.tracing = newTracing(cfg.TracerProvider)
-	p.breaker = newBreaker(cfg.Breaker, p.stateChanged)
+	if err := p.observe(meters); err != nil {
+		return nil, fmt.Errorf("resilience: policy %s: MeterProvider: %w", name, err)
+	}
 	return p, nil
 }
 
@@ -85,26 +99,14 @@ func (p *Policy) Name() string { return p.name }
 // State returns the breaker's state.
 func (p *Policy) State() State { return p.breaker.state() }
 
-// Explain tells what the policy is doing and why, one thing a line: the breaker's
-// state, when the next probe may go, the last calls, and the operations that
-// callers with a backup are kept from.
-func (p *Policy) Explain() string {
-	now := time.Now()
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s", p.name, p.breaker.explain(now))
-	if free := p.limit.free(); free >= 0 {
-		fmt.Fprintf(&b, "\n  %d of %d places free", free, cap(p.limit))
-	}
-	for _, line := range p.seen.explain(now) {
-		b.WriteString("\n  " + line)
-	}
-	return b.String()
-}
-
 func (p *Policy) stateChanged(c StateChange) {
 	c.Policy = p.name
-	p.cfg.Logger.Warn("breaker "+c.To.String(), "jurymast.policy", p.name,
-		"jurymast.breaker.state", c.To.String(), "from", c.From.String(), "reason", c.Reason)
+	level := slog.LevelInfo
+	if c.To == Opened {
+		level = slog.LevelWarn
+	}
+	p.cfg.Logger.Log(context.Background(), level, "breaker "+c.To.String(), string(keyPolicy), p.name,
+		string(keyBreakerState), c.To.String(), string(keyReason), c.Reason)
 	if p.cfg.OnStateChange != nil {
 		p.cfg.OnStateChange(c)
 	}
@@ -154,15 +156,30 @@ func (c *Config) validate() error {
 		wrong("the delays of Retry (Attempts %d, Base %v, Max %v) may add up to %v, more than Total (%v)",
 			c.Retry.Attempts, c.Retry.Base, c.Retry.Max, c.Retry.worst(), c.Total)
 	}
-	if c.Retry.Budget > 1 {
+	if !(c.Retry.Budget <= 1) { // also NaN
 		wrong("Retry.Budget is %v: it is a share of the calls, at most 1", c.Retry.Budget)
 	}
 	b := c.Breaker
-	if b.FailureRate < 0 || b.FailureRate > 1 {
+	if !(b.FailureRate > 0 && b.FailureRate <= 1) { // also NaN
 		wrong("Breaker.FailureRate is %v: it is a share, above 0 and at most 1", b.FailureRate)
 	}
 	if b.MinCalls < 1 || b.Probes < 1 {
 		wrong("Breaker.MinCalls (%d) and Breaker.Probes (%d) must be at least 1", b.MinCalls, b.Probes)
+	}
+	if b.MinCalls > math.MaxInt32 || b.Probes > math.MaxInt32 {
+		wrong("Breaker.MinCalls (%d) and Breaker.Probes (%d) must be at most %d", b.MinCalls, b.Probes, math.MaxInt32)
+	}
+	if b.SlowCall < 0 || c.Attempt > 0 && b.SlowCall >= c.Attempt {
+		wrong("Breaker.SlowCall (%v) must be shorter than Attempt (%v), or no call is ever slow, and positive", b.SlowCall, c.Attempt)
+	}
+	if b.InFlight < 0 {
+		wrong("Breaker.InFlight is %d: use 0 for no such rule", b.InFlight)
+	}
+	if b.InFlight > 0 && c.Attempt < 0 {
+		wrong("Breaker.InFlight (%d) needs Attempt, which is unbounded", b.InFlight)
+	}
+	if b.InFlight > 0 && c.Concurrency > 0 && b.InFlight > c.Concurrency {
+		wrong("Breaker.InFlight (%d) must not exceed Concurrency (%d), or it is never reached", b.InFlight, c.Concurrency)
 	}
 	if b.LastFailed > lastCalls {
 		wrong("Breaker.LastFailed is %d: it counts among the last %d calls", b.LastFailed, lastCalls)

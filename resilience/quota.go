@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,9 +21,13 @@ type Window struct {
 
 // Quota keeps the calls that share it within every one of its windows, by
 // spreading them: a fifth of a window may go out at once, the rest evenly, so
-// that no period of Per sees more than Calls. It is safe for concurrent use.
+// that no period of Per sees more than Calls. It also believes what the vendor
+// says is left ([Quota.Learn]), because others spend the same quota. A part is
+// kept for calls with Call.Reserve. It is safe for concurrent use.
 type Quota struct {
+	windows []Window
 	buckets []bucket
+	told    told
 
 	mu      sync.Mutex
 	paused  time.Time    // a vendor asked for silence until then
@@ -46,7 +52,7 @@ func NewQuota(windows ...Window) (*Quota, error) {
 	if len(windows) == 0 {
 		return nil, errors.New("resilience: a quota needs at least one window")
 	}
-	q := &Quota{}
+	q := &Quota{windows: slices.Clone(windows)}
 	for i, w := range windows {
 		if w.Calls < 1 || w.Per <= 0 {
 			return nil, fmt.Errorf("resilience: quota window %d: Calls (%d) and Per (%v) must be positive", i, w.Calls, w.Per)
@@ -77,16 +83,22 @@ func (q *Quota) served() {
 	}
 }
 
-func (q *Quota) pausedUntil() time.Time {
+// pause is how long a vendor's silence lasts for this caller. Callers who wait
+// together must not come back together.
+func (q *Quota) pause(now time.Time) time.Duration {
 	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.paused
+	left := q.paused.Sub(now)
+	q.mu.Unlock()
+	if left <= 0 {
+		return 0
+	}
+	return left + rand.N(left/4+1)
 }
 
 // take waits for room until the deadline. On failure it gives back what it took.
 func (q *Quota) take(ctx context.Context, deadline time.Time, urgent bool) error {
 	now := time.Now()
-	wait := max(0, q.pausedUntil().Sub(now))
+	wait := q.pause(now)
 	taken := make([]*rate.Reservation, 0, 2)
 	for _, b := range q.buckets {
 		r := b.limiter.ReserveN(now, 1)
@@ -96,10 +108,12 @@ func (q *Quota) take(ctx context.Context, deadline time.Time, urgent bool) error
 			wait = max(wait, time.Duration((b.reserve-left)/float64(b.limiter.Limit())*float64(time.Second)))
 		}
 	}
+	wait, slot := q.told.take(now, wait, deadline, urgent)
 	giveBack := func() {
 		for _, r := range taken {
 			r.CancelAt(time.Now())
 		}
+		q.told.giveBack(slot)
 	}
 	if !deadline.IsZero() && now.Add(wait).After(deadline) {
 		giveBack()
@@ -110,6 +124,17 @@ func (q *Quota) take(ctx context.Context, deadline time.Time, urgent bool) error
 		return err
 	}
 	return nil
+}
+
+// Remaining is the share of the quota that may go out now, between 0 and 1: the
+// least of what its windows and the vendor's last word leave.
+func (q *Quota) Remaining() float64 {
+	now := time.Now()
+	left := q.told.share(now)
+	for _, b := range q.buckets {
+		left = min(left, b.limiter.TokensAt(now)/float64(b.limiter.Burst()))
+	}
+	return max(0, left)
 }
 
 // quotaError is ErrQuota with the time after which there would be room.

@@ -3,8 +3,8 @@ package resilience
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -108,10 +108,23 @@ func TestThrottledTogether(t *testing.T) {
 		if _, err := try(t.Context(), p, Call{Name: "x", Kind: Read, Attempts: 1}, throttled); err == nil {
 			t.Fatal("no error")
 		}
+		// Nor do they all come back in the same instant.
 		begin := time.Now()
-		if _, err := try(t.Context(), p, Call{Name: "y"}); err != nil || time.Since(begin) != 5*time.Second {
-			t.Errorf("%v after %v", err, time.Since(begin))
+		waits := map[time.Duration]bool{}
+		var mu sync.Mutex
+		var workers sync.WaitGroup
+		for range 4 {
+			workers.Go(func() {
+				_, err := try(t.Context(), p, Call{Name: "y"})
+				mu.Lock()
+				defer mu.Unlock()
+				if took := time.Since(begin); err != nil || !jittered(took, 5*time.Second) || waits[took] {
+					t.Errorf("%v after %v", err, took)
+				}
+				waits[time.Since(begin)] = true
+			})
 		}
+		workers.Wait()
 		if _, err := try(t.Context(), p, Call{Name: "x", Kind: Read, Attempts: 1}, throttled); err == nil {
 			t.Fatal("no error")
 		}
@@ -141,13 +154,16 @@ func TestAWrongRetryAfterCostsSeconds(t *testing.T) {
 			t.Fatal(err)
 		}
 		waits = append(waits, time.Since(begin))
-		if got := fmt.Sprint(waits); got != "[0s 5s 10s 20s]" {
-			t.Errorf("waited %s", got)
+		if waits[0] != 0 || !jittered(waits[1], 5*time.Second) || !jittered(waits[2], 10*time.Second) || !jittered(waits[3], 20*time.Second) {
+			t.Errorf("waited %v", waits)
 		}
 		_, _ = try(t.Context(), p, Call{Name: "x", Attempts: 1}, throttled)
 		begin = time.Now()
-		if _, err := try(t.Context(), p, Call{Name: "x"}); err != nil || time.Since(begin) != 5*time.Second {
+		if _, err := try(t.Context(), p, Call{Name: "x"}); err != nil || !jittered(time.Since(begin), 5*time.Second) {
 			t.Errorf("after a good answer: %v, %v", err, time.Since(begin))
 		}
 	})
 }
+
+// jittered reports that a wait is the one asked for and up to a quarter more.
+func jittered(took, asked time.Duration) bool { return took >= asked && took <= asked*5/4 }

@@ -130,7 +130,7 @@ func (r *run) next(ctx context.Context, f Failure) (time.Duration, string) {
 		// Callers throttled together must not come back together.
 		delay = f.RetryAfter + rand.N(f.RetryAfter/4+time.Millisecond)
 	}
-	if !r.deadline.IsZero() && time.Until(r.deadline) <= delay {
+	if !r.deadline.IsZero() && r.deadline.Sub(r.now) <= delay {
 		return 0, "the next attempt would begin after the deadline"
 	}
 	return delay, ""

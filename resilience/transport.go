@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
 )
 
 // Transport puts a policy around an http.Client: set it as Client.Transport.
@@ -19,6 +20,9 @@ type Transport struct {
 	Wire Wire
 	// Call describes a request. Default: CallOf. WithCall comes first.
 	Call func(*http.Request) Call
+	// RetryAfter reads how long an answer asks to wait; see [RetryAfterEpoch] for
+	// vendors who say when. Default: RetryAfter, the function.
+	RetryAfter func(http.Header, time.Time) time.Duration
 }
 
 // CallOf describes a request by its method and host, with the kind of KindOf.
@@ -54,7 +58,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		call.Attempts = 1
 	}
 	sent := false
-	resp, err := RoundTrip(req.Context(), t.Policy, call, nil, func(ctx context.Context, attempt int) (*http.Response, error) {
+	resp, err := RoundTrip(req.Context(), t.Policy, call, t.RetryAfter, func(ctx context.Context, attempt int) (*http.Response, error) {
 		sent = true
 		again := req.WithContext(ctx)
 		if attempt > 0 && req.GetBody != nil {

@@ -9,8 +9,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"sync/atomic"
-
-	"go.opentelemetry.io/otel/attribute"
+	"time"
 )
 
 // Wire is the last http.RoundTripper before the network. It proves to the
@@ -25,6 +24,9 @@ type Wire struct {
 	// MaxBody bounds the bytes read of an answer, after decompression; beyond it
 	// reading fails with ErrTooLarge. Default 64 MiB; negative means no bound.
 	MaxBody int64
+	// RateLimit reads what an answer says of the vendor's quota; the quota of the
+	// call learns it. nil: nothing. Vendors' headers are their packages' affair.
+	RateLimit func(*http.Response) RateLimit
 }
 
 // ErrTooLarge: an answer was larger than Wire.MaxBody.
@@ -62,13 +64,13 @@ func (w *Wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	ctx := req.Context()
 	seen := newWatch()
-	if e.span.IsRecording() {
-		e.span.SetAttributes(
-			attribute.String("http.request.method", req.Method),
-			attribute.String("server.address", req.URL.Hostname()),
-			attribute.String("url.path", req.URL.Path))
+	recording := e.span.IsRecording()
+	if recording {
+		describe(e.span, req.Method, req.URL)
 	}
+	start := time.Now()
 	resp, err := base.RoundTrip(req.WithContext(httptrace.WithClientTrace(ctx, &seen.trace)))
+	e.policy.metrics.http.record(ctx, req, resp, err, start)
 	// A request whose context ended between getting a connection and writing its
 	// headers may still be written by the connection's own goroutine, so a
 	// connection without written headers is proof only if nobody gave up.
@@ -81,8 +83,13 @@ func (w *Wire) RoundTrip(req *http.Request) (*http.Response, error) {
 		e.noteBroken(err)
 		return nil, err
 	}
-	if e.span.IsRecording() {
-		e.span.SetAttributes(attribute.Int("http.response.status_code", resp.StatusCode))
+	if recording {
+		describeAnswer(e.span, resp)
+	}
+	if w.RateLimit != nil {
+		if said := w.RateLimit(resp); said.Limit > 0 {
+			e.noteLimit(said)
+		}
 	}
 	return w.bound(resp, e), nil
 }

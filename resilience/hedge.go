@@ -1,0 +1,77 @@
+package resilience
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jurymast/jurymast/internal/hedge"
+)
+
+// Hedge makes a read at the first of several equivalent endpoints, each behind a
+// policy of its own: the hosts of one service's regions, say. As soon as an
+// endpoint takes three times as long as it usually does for this call, or fails,
+// the next one is asked as well; the first good answer counts and the others are
+// given up, which counts against an endpoint only if it was slow. fn gets the
+// index of the endpoint.
+//
+// Asking besides an endpoint that has not failed draws on the retry budget of the
+// one that is asked: while all of them are slow, hedging must not double their
+// load. Endpoints before the last are told that a backup is waiting
+// ([WithBackup]), so that they neither retry patiently nor hold the call up while
+// their breaker is open.
+//
+// Only a Read is hedged, because an effect could happen twice. If no endpoint
+// answers, the error joins the [*Error] of each that was asked. Hedge costs a
+// goroutine for each endpoint asked, and leaves none behind.
+func Hedge[T any](ctx context.Context, endpoints []*Policy, call Call, fn func(ctx context.Context, endpoint int) (T, error)) (T, error) {
+	var zero T
+	switch {
+	case len(endpoints) == 0:
+		return zero, Misusef("resilience: Hedge of %q has no endpoints", call.Name)
+	case call.Kind != Read:
+		return zero, Misusef("resilience: Hedge of %q: Call.Kind is %s, and only a Read may be asked of two endpoints at once", call.Name, call.Kind)
+	}
+	for i, p := range endpoints {
+		if p == nil {
+			return zero, Misusef("resilience: Hedge of %q: the policy of endpoint %d is nil", call.Name, i)
+		}
+	}
+	last := len(endpoints) - 1
+	errs := make([]error, 0, len(endpoints))
+	race := hedge.Race[T]{
+		Candidates: len(endpoints),
+		Overtaken:  ErrOvertaken,
+		Ask: func(ctx context.Context, i int) (T, error) {
+			if i < last {
+				ctx = WithBackup(ctx)
+			}
+			return Do(ctx, endpoints[i], call, func(ctx context.Context) (v T, err error) {
+				defer recovered(&err)
+				return fn(ctx, i)
+			})
+		},
+		Patience: func(i int) time.Duration { return endpoints[i].seen.get(call.Name).patience() },
+		Hedge:    func(_, next int) bool { return endpoints[next].budget.withdraw() },
+		Failed: func(_, _ int, err error) bool {
+			errs = append(errs, err)
+			return ctx.Err() == nil && Of(err).Class.TryNext()
+		},
+	}
+	if r := race.Run(ctx); r.Winner >= 0 {
+		return r.Value, nil
+	}
+	if len(errs) == 1 {
+		return zero, errs[0]
+	}
+	return zero, errors.Join(errs...)
+}
+
+// recovered turns a panic in a goroutine, which the caller could not catch, into
+// an error.
+func recovered(err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("the call panicked: %v", p)
+	}
+}
