@@ -28,6 +28,7 @@ type breaker struct {
 	current atomic.Uint32 // State, for the way without a lock
 	pending atomic.Bool   // events wait to be delivered
 	last    atomic.Uint64 // a window, see outcomes
+	epoch   atomic.Uint64 // counts the changes: gobreaker's generation, which it does not show
 	flying  atomic.Int64  // attempts under way that count for InFlight
 	landed  atomic.Int64  // when one last ended, or began alone; Unix ns
 	runs    atomic.Int32  // Runs that probe in the callers' place
@@ -73,6 +74,7 @@ func (b *breaker) state() State { return State(b.current.Load()) }
 // ticket is the right to one attempt. It must be settled exactly once.
 type ticket struct {
 	done      func(error) // nil: nobody wants to know
+	epoch     uint64      // in which it was admitted
 	probe     uint64
 	flying    bool // counts for InFlight
 	slowProbe bool // tries an operation that had become slow
@@ -101,16 +103,17 @@ func (b *breaker) allow(now time.Time, bounded, background bool) (ticket, time.D
 	if b.cfg.Disabled {
 		return ticket{}, 0, true
 	}
+	epoch := b.epoch.Load()
 	if b.state() == Closed {
 		if done, err := b.gb.Allow(); err == nil {
-			return b.takeOff(ticket{done: done}, now, bounded), 0, true
+			return b.takeOff(ticket{done: done, epoch: epoch}, now, bounded), 0, true
 		}
 	}
 	return b.allowProbe(now, background)
 }
 
 func (b *breaker) takeOff(t ticket, now time.Time, bounded bool) ticket {
-	if b.cfg.InFlight > 0 && bounded {
+	if b.cfg.InFlight > 0 && bounded && t.epoch == b.epoch.Load() {
 		t.flying = true
 		if b.flying.Add(1) == 1 {
 			b.landed.Store(now.UnixNano())
@@ -141,7 +144,7 @@ func (b *breaker) trip(reason string) {
 
 // settle reports how the attempt ended: nil, errFailed or errNeutral.
 func (b *breaker) settle(t ticket, now time.Time, outcome error) {
-	if t.flying {
+	if t.flying && t.epoch == b.epoch.Load() {
 		b.flying.Add(-1)
 		b.landed.Store(now.UnixNano())
 	}
@@ -152,7 +155,7 @@ func (b *breaker) settle(t ticket, now time.Time, outcome error) {
 		if !b.endProbe(t.probe) {
 			return // a probe that hung and was given up
 		}
-	case outcome != errNeutral:
+	case outcome != errNeutral && t.epoch == b.epoch.Load():
 		b.remember(outcome != nil)
 	}
 	t.done(outcome)
@@ -236,8 +239,9 @@ func (b *breaker) changed(_ string, from, to gobreaker.State) {
 		}
 	case gobreaker.StateClosed:
 		b.failures = 0
-		b.last.Store(0)
 		b.turn(Closed, now, "the probes succeeded")
+		b.last.Store(0)
+		b.flying.Store(0) // those who still hang are of another time
 	}
 }
 
@@ -248,6 +252,7 @@ func (b *breaker) turn(to State, now time.Time, reason string) {
 		change.Until = b.until
 	}
 	b.since = now
+	b.epoch.Add(1)
 	b.current.Store(uint32(to))
 	b.events = append(b.events, change)
 	b.pending.Store(true)

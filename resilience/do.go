@@ -282,12 +282,13 @@ func (r *run) settle(ctx, actx context.Context, a *evidence, t ticket, err error
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		err = masked{err}
 	}
+	overtaken := f.Class == Canceled && errors.Is(err, ErrOvertaken)
 	outcome := error(nil) // an answer, even an unwelcome one, is a sign of life
 	slow := r.op.settle(now, took, t.slowProbe, answered && !f.Class.rule().trips, f.Class.rule().trips, &p.cfg.Breaker)
 	switch {
 	case f.Class.rule().trips:
 		outcome = errFailed
-	case f.Class == Canceled && (slow || p.cfg.Attempt > 0 && took >= p.cfg.Attempt/2):
+	case f.Class == Canceled && !overtaken && (slow || p.cfg.Attempt > 0 && took >= p.cfg.Attempt/2):
 		outcome = errFailed // the caller left because nothing came for so long
 	case f.Class == Canceled || f.Class == Throttled || f.Class == Credential || f.Sent == NotSent:
 		outcome = errNeutral

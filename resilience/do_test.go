@@ -2,7 +2,10 @@ package resilience
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"math"
 	"runtime"
 	"strings"
 	"testing"
@@ -271,6 +274,12 @@ func TestConfigNamesItsFields(t *testing.T) {
 		"Breaker.LastFailed":  {Breaker: Breaker{LastFailed: 30}},
 		"Breaker.MaxOpenFor":  {Breaker: Breaker{OpenFor: time.Hour}},
 		"Breaker.Window":      {Breaker: Breaker{Window: time.Millisecond}},
+		"Breaker.SlowCall":    {Breaker: Breaker{SlowCall: 10 * time.Second}},
+		"Breaker.InFlight":    {Breaker: Breaker{InFlight: 300}},
+		"Breaker.InFlight (5": {Attempt: -1, Breaker: Breaker{InFlight: 5}},
+		"Breaker.Probes":      {Breaker: Breaker{Probes: math.MaxInt}},
+		"Retry.Budget is NaN": {Retry: Retry{Budget: math.NaN()}},
+		"FailureRate is NaN":  {Breaker: Breaker{FailureRate: math.NaN()}},
 	} {
 		if _, err := New("dep", cfg); err == nil || !strings.Contains(err.Error(), field) {
 			t.Errorf("%s: got %v", field, err)
@@ -281,12 +290,48 @@ func TestConfigNamesItsFields(t *testing.T) {
 	}
 }
 
+// Misuse is told, not suffered: nothing panics, nothing is sent.
+func TestMisuseIsAnError(t *testing.T) {
+	fn := func(context.Context) (int, error) { t.Error("was called"); return 0, nil }
+	for name, f := range map[string]func() (int, error){
+		"the policy is nil":   func() (int, error) { return Do(t.Context(), nil, read, fn) },
+		"the function is nil": func() (int, error) { return Do[int](t.Context(), policy(t, Config{}), read, nil) },
+		"Call.Name is empty":  func() (int, error) { return Do(t.Context(), policy(t, Config{}), Call{}, fn) },
+	} {
+		if _, err := f(); Of(err).Class != Misuse || Of(err).Sent != NotSent || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// The policy tells what went wrong lately, in a form for people and for pages.
+func TestExplainTellsTheLastFailures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := policy(t, Config{})
+		for i := range 7 {
+			down := &failing{Failure{Class: Unavailable, Status: 503, RequestID: fmt.Sprint("trace-", i)}}
+			_, _ = try(t.Context(), p, Call{Name: "hosts.get", Kind: Read, Attempts: 1}, down)
+		}
+		e := p.Explain()
+		if len(e.Failures) != 5 || e.Failures[0].RequestID != "trace-2" || e.Failures[4].RequestID != "trace-6" || e.Last != 7 || e.Failed != 7 {
+			t.Errorf("%+v", e)
+		}
+		if s := e.String(); !strings.Contains(s, "hosts.get failed: unavailable, HTTP 503, request trace-6") {
+			t.Error(s)
+		}
+		text, err := json.Marshal(e)
+		if err != nil || !strings.Contains(string(text), `"State":"closed"`) || !strings.Contains(string(text), `"Class":"unavailable"`) {
+			t.Errorf("%s, %v", text, err)
+		}
+	})
+}
+
 func TestExplainTellsEveryAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		down := &failing{Failure{Class: Unavailable, Status: 503, RequestID: "trace-7"}}
 		_, err := try(t.Context(), policy(t, Config{}), Call{Name: "hosts.get", Kind: Read}, down, down, down)
 		story := asError(t, err).Explain()
-		for _, want := range []string{"dep hosts.get", "1. +0s", "3. +", "HTTP 503", "trace-7", "stopped: no attempts left"} {
+		for _, want := range []string{"dep hosts.get", "1. +0s", "3. +", "HTTP 503", "trace-7", "after a delay of ", "stopped: no attempts left"} {
 			if !strings.Contains(story, want) {
 				t.Errorf("%q is missing in:\n%s", want, story)
 			}

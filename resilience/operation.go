@@ -95,8 +95,11 @@ func (o *operation) settle(now time.Time, took time.Duration, probe, good, bad b
 	case good:
 		o.usual.Learn(took)
 	}
-	if good && !slow {
+	switch {
+	case good && !slow:
 		o.begun = 0
+	case !good && !bad && !slow && o.begun > 0:
+		o.begun-- // the caller left before there was anything to say
 	}
 	if probe {
 		o.probe = time.Time{}
@@ -107,7 +110,7 @@ func (o *operation) settle(now time.Time, took time.Duration, probe, good, bad b
 		if o.goods++; o.goods >= b.Probes {
 			o.shut, o.goods, o.failed = time.Time{}, 0, 0
 		}
-	case probe && slow && (good || bad): // a quick failure says nothing of slowness
+	case probe && slow: // also one that was overtaken; a quick failure says nothing of slowness
 		o.goods = 0
 		o.failed++
 		o.shutFor(now, b)

@@ -13,10 +13,12 @@ func (b *breaker) mustWait(now time.Time, background bool) (time.Duration, bool)
 	if now.Before(b.until) {
 		return b.until.Sub(now), true
 	}
-	if !background && b.runs.Load() > 0 {
-		return 0, true // a Run probes
+	if b.probe != 0 && now.Sub(b.probeSince) < probeDeadline {
+		return 0, true
 	}
-	return 0, b.probe != 0 && now.Sub(b.probeSince) < probeDeadline
+	// A Run probes in the callers' place, unless its probe hangs for ever.
+	inTime := now.Before(laterOf(b.until, b.probeSince).Add(probeDeadline))
+	return 0, !background && b.runs.Load() > 0 && inTime
 }
 
 // allowProbe makes the caller the one that tries, or says how long to wait.

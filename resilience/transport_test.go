@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -176,13 +177,90 @@ func TestRetryAfterHeader(t *testing.T) {
 	}
 }
 
-func FuzzRetryAfter(f *testing.F) {
-	for _, s := range []string{"3", "1e309", "-0", "Mon, 23 Nov 2026 12:00:07 GMT", "0x1p10"} {
+func TestRetryAfterMs(t *testing.T) {
+	h := http.Header{"Retry-After-Ms": {"1500"}, "Retry-After": {"9"}}
+	if got := RetryAfter(h, time.Now()); got != 1500*time.Millisecond {
+		t.Errorf("got %v", got)
+	}
+	h.Set("Retry-After-Ms", "soon")
+	if got := RetryAfter(h, time.Now()); got != 9*time.Second {
+		t.Errorf("got %v", got)
+	}
+}
+
+// Falcon B3, B4: seconds on the wire, milliseconds in the documentation.
+func TestRetryAfterEpoch(t *testing.T) {
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	for value, want := range map[string]time.Duration{
+		"1795435207": 7 * time.Second, " 1795435207500 ": 7500 * time.Millisecond, "1795435199": 0, "0": 0, "-5": 0,
+		"99999999999": MaxRetryAfter, "NaN": 0,
+	} {
+		if got, ok := RetryAfterEpoch(value, now); got != want || !ok {
+			t.Errorf("%q: %v, want %v", value, got, want)
+		}
+	}
+	for _, value := range []string{"", "soon", "7s"} {
+		if got, ok := RetryAfterEpoch(value, now); ok {
+			t.Errorf("%q: %v", value, got)
+		}
+	}
+}
+
+// A vendor's own header is read by whoever knows it.
+func TestTransportReadsTheVendorsHeader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := 0
+		base := roundTripper(func(req *http.Request) (*http.Response, error) {
+			resp, err := answering(200).RoundTrip(req)
+			if n++; n == 1 {
+				resp.StatusCode = http.StatusTooManyRequests
+				resp.Header.Set("X-RateLimit-RetryAfter", strconv.FormatInt(time.Now().Add(10*time.Second).Unix(), 10))
+			}
+			return resp, err
+		})
+		client := &http.Client{Transport: &Transport{
+			Policy: policy(t, Config{}), Wire: Wire{Base: base},
+			RetryAfter: func(h http.Header, now time.Time) time.Duration {
+				wait, _ := RetryAfterEpoch(h.Get("X-RateLimit-RetryAfter"), now)
+				return wait
+			},
+		}}
+		begin := time.Now()
+		resp, err := client.Get("https://a.test/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if took := time.Since(begin); !jittered(took, 10*time.Second) || n != 2 {
+			t.Errorf("%d requests, %v", n, took)
+		}
+	})
+}
+
+// roundTripper is a function as a base.
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+
+func FuzzRetryAfterEpoch(f *testing.F) {
+	for _, s := range []string{"1795435207", "1795435207500", "1e309", "-0", "NaN", ""} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, value string) {
-		if d := RetryAfter(http.Header{"Retry-After": {value}}, time.Now()); d < 0 || d > MaxRetryAfter {
-			t.Errorf("%q gave %v", value, d)
+		if d, ok := RetryAfterEpoch(value, time.Now()); d < 0 || d > MaxRetryAfter || !ok && d != 0 {
+			t.Errorf("%q gave %v, %v", value, d, ok)
+		}
+	})
+}
+
+func FuzzRetryAfter(f *testing.F) {
+	for _, s := range []string{"3", "1e309", "-0", "Mon, 23 Nov 2026 12:00:07 GMT", "0x1p10"} {
+		f.Add(s, "")
+		f.Add("", s)
+	}
+	f.Fuzz(func(t *testing.T, value, ms string) {
+		if d := RetryAfter(http.Header{"Retry-After": {value}, "Retry-After-Ms": {ms}}, time.Now()); d < 0 || d > MaxRetryAfter {
+			t.Errorf("%q, %q gave %v", value, ms, d)
 		}
 	})
 }

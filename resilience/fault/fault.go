@@ -12,6 +12,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -52,6 +54,9 @@ type Rule struct {
 	Host   string // host name without port
 	Method string // HTTP method
 	Path   string // prefix of the URL path
+	// Query are parameters that the URL must have, as in "action_name=contain": some
+	// vendors tell their operations apart by nothing else.
+	Query string
 
 	Status int           // for Status; default 503
 	Header http.Header   // for Status: added to the answer, such as Retry-After
@@ -69,7 +74,27 @@ func (r *Rule) everyConnection() bool { return r.Kind == Refuse && r.Host == "" 
 
 // connection reports whether the rule strikes before a request can be read.
 func (r *Rule) connection() bool {
-	return (r.Kind == Refuse || r.Kind == Blackhole) && r.Method == "" && r.Path == "" && r.Rate == 0 && r.Count == 0
+	return (r.Kind == Refuse || r.Kind == Blackhole) && r.Method == "" && r.Path == "" && r.Query == "" && r.Rate == 0 && r.Count == 0
+}
+
+// inQuery reports whether the URL has every parameter of the rule.
+func (r *Rule) inQuery(u *url.URL) bool {
+	if r.Query == "" {
+		return true
+	}
+	wanted, err := url.ParseQuery(r.Query)
+	if err != nil {
+		return false
+	}
+	there := u.Query()
+	for name, values := range wanted {
+		for _, v := range values {
+			if !slices.Contains(there[name], v) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 type active struct {
@@ -166,13 +191,13 @@ func (p *Plan) Request(r *http.Request) Rule {
 	return p.decide(func(a *active) bool {
 		return (a.Host == "" || strings.EqualFold(a.Host, host)) &&
 			(a.Method == "" || a.Method == r.Method) &&
-			strings.HasPrefix(r.URL.Path, a.Path)
+			strings.HasPrefix(r.URL.Path, a.Path) && a.inQuery(r.URL)
 	})
 }
 
 // Connect decides what happens to a new connection to host, or to one whose host
 // is not known (""), as when a server accepts it: then only rules for all hosts
-// can strike. Rules with a Method, Path, Rate or Count strike requests only.
+// can strike. Rules with a Method, Path, Query, Rate or Count strike requests only.
 func (p *Plan) Connect(host string) Rule {
 	host = hostname(host)
 	return p.decide(func(a *active) bool {

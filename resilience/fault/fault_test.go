@@ -61,6 +61,10 @@ func TestMatch(t *testing.T) {
 		"another method":       {Rule{Method: "POST"}, "GET", "https://a.test/x", false},
 		"path":                 {Rule{Path: "/oauth2"}, "GET", "https://a.test/oauth2/token", true},
 		"another path":         {Rule{Path: "/oauth2"}, "GET", "https://a.test/devices/oauth2", false},
+		"query":                {Rule{Query: "action_name=contain"}, "POST", "https://a.test/x?ids=1&action_name=contain", true},
+		"another query":        {Rule{Query: "action_name=contain"}, "POST", "https://a.test/x?action_name=lift_containment", false},
+		"half of the query":    {Rule{Query: "a=1&b=2"}, "POST", "https://a.test/x?a=1", false},
+		"a query that is none": {Rule{Query: "a=%zz"}, "POST", "https://a.test/x?a=1", false},
 		"all of them":          {Rule{Host: "a.test", Method: "GET", Path: "/x"}, "GET", "https://a.test/x", true},
 		"all but one":          {Rule{Host: "a.test", Method: "GET", Path: "/x"}, "POST", "https://a.test/x", false},
 	} {
