@@ -36,7 +36,7 @@ func RoundTrip(
 		if err != nil {
 			return nil, err
 		}
-		resp.Body = &endingBody{ReadCloser: resp.Body, end: evidenceOf(ctx).keep()}
+		endWithBody(resp, evidenceOf(ctx).keep())
 		if resp.StatusCode < 400 {
 			return resp, nil
 		}
@@ -68,6 +68,15 @@ type statusError struct{ failure Failure }
 
 func (e *statusError) Error() string    { return fmt.Sprintf("HTTP %d", e.failure.Status) }
 func (e *statusError) Failure() Failure { return e.failure }
+
+// endWithBody calls end when the answer's body is closed.
+func endWithBody(resp *http.Response, end func()) {
+	if b, ok := resp.Body.(*boundedBody); ok {
+		b.end = end // a Wire's: it has room
+		return
+	}
+	resp.Body = &endingBody{ReadCloser: resp.Body, end: end}
+}
 
 // endingBody frees the attempt's context when the caller is done with the body.
 type endingBody struct {

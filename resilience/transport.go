@@ -60,6 +60,8 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	sent := false
 	resp, err := RoundTrip(req.Context(), t.Policy, call, t.RetryAfter, func(ctx context.Context, attempt int) (*http.Response, error) {
 		sent = true
+		e := evidenceOf(ctx)
+		ctx, seen := watched(ctx)
 		again := req.WithContext(ctx)
 		if attempt > 0 && req.GetBody != nil {
 			body, err := req.GetBody()
@@ -68,7 +70,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			}
 			again.Body = body
 		}
-		return t.Wire.RoundTrip(again)
+		return t.Wire.send(again, e, seen)
 	})
 	if !sent {
 		closeBody(req)

@@ -1,6 +1,7 @@
 package resilience
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -47,29 +48,29 @@ func (e *HostError) Failure() Failure { return Failure{Class: Misuse, Sent: NotS
 
 // RoundTrip sends req once.
 func (w *Wire) RoundTrip(req *http.Request) (*http.Response, error) {
-	if host := req.URL.Hostname(); w.AllowHost != nil && !w.AllowHost(host) {
-		if req.Body != nil {
-			_ = req.Body.Close()
-		}
-		return nil, &HostError{Host: host}
+	if e := evidenceOf(req.Context()); e != nil {
+		ctx, seen := watched(req.Context())
+		return w.send(req.WithContext(ctx), e, seen)
 	}
-	base := w.Base
-	if base == nil {
-		base = http.DefaultTransport
+	if err := w.forbidden(req); err != nil {
+		return nil, err
 	}
-	e := evidenceOf(req.Context())
-	if e == nil {
-		resp, err := base.RoundTrip(req)
-		return w.bound(resp, nil), err
+	resp, err := w.base().RoundTrip(req)
+	return w.bound(resp, nil), err
+}
+
+// send sends a request of an attempt, whose context seen watches.
+func (w *Wire) send(req *http.Request, e *evidence, seen *watch) (*http.Response, error) {
+	if err := w.forbidden(req); err != nil {
+		return nil, err
 	}
 	ctx := req.Context()
-	seen := newWatch()
 	recording := e.span.IsRecording()
 	if recording {
 		describe(e.span, req.Method, req.URL)
 	}
 	start := time.Now()
-	resp, err := base.RoundTrip(req.WithContext(httptrace.WithClientTrace(ctx, &seen.trace)))
+	resp, err := w.base().RoundTrip(req)
 	e.policy.metrics.http.record(ctx, req, resp, err, start)
 	// A request whose context ended between getting a connection and writing its
 	// headers may still be written by the connection's own goroutine, so a
@@ -94,6 +95,23 @@ func (w *Wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	return w.bound(resp, e), nil
 }
 
+// forbidden refuses a request to a foreign host, and closes its body.
+func (w *Wire) forbidden(req *http.Request) error {
+	host := req.URL.Hostname()
+	if w.AllowHost == nil || w.AllowHost(host) {
+		return nil
+	}
+	closeBody(req)
+	return &HostError{Host: host}
+}
+
+func (w *Wire) base() http.RoundTripper {
+	if w.Base == nil {
+		return http.DefaultTransport
+	}
+	return w.Base
+}
+
 // watch notes how far a request got. Its hooks may run after the request has
 // been given up.
 type watch struct {
@@ -101,12 +119,13 @@ type watch struct {
 	asked, got, wrote atomic.Bool
 }
 
-func newWatch() *watch {
+// watched returns a context through which net/http tells the watch.
+func watched(ctx context.Context) (context.Context, *watch) {
 	w := &watch{}
 	w.trace.GetConn = func(string) { w.asked.Store(true) }
 	w.trace.GotConn = func(httptrace.GotConnInfo) { w.got.Store(true) }
 	w.trace.WroteHeaders = func() { w.wrote.Store(true) }
-	return w
+	return httptrace.WithClientTrace(ctx, &w.trace), w
 }
 
 func dialFailed(err error) bool {
@@ -134,6 +153,15 @@ type boundedBody struct {
 	io.ReadCloser
 	left     int64
 	evidence *evidence
+	end      func() // nil, or frees the attempt's context
+}
+
+// Close closes the body and ends its context.
+func (b *boundedBody) Close() error {
+	if b.end != nil {
+		defer b.end()
+	}
+	return b.ReadCloser.Close()
 }
 
 func (b *boundedBody) Read(p []byte) (int, error) {
