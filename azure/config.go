@@ -45,6 +45,9 @@ type Config struct {
 	// Policy guards the APIs. Defender's quotas (100 calls a minute and 1,500 an
 	// hour for each operation) are kept beside it.
 	Policy resilience.Config
+	// Quotas, if not nil, shares those quotas: give the same one to all clients of
+	// an app registration, because Defender counts their calls together.
+	Quotas *resilience.QuotaSet
 	// AuthPolicy guards the token requests. Attempt defaults to 4 s, Total to 8 s.
 	AuthPolicy resilience.Config
 	// Logger hears of breaker changes. Default: discards.

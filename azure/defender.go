@@ -2,6 +2,7 @@ package azure
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -43,8 +44,8 @@ func newDefender(c *Client) (*Defender, error) {
 		return nil, err
 	}
 	for _, op := range []string{opMachines, opMachine, opIsolate, opUnisolate, opActions, opAction} {
-		if d.quotas[op], err = resilience.NewQuota(defenderQuota...); err != nil {
-			return nil, err
+		if d.quotas[op], err = c.cfg.Quotas.Get(op, defenderQuota...); err != nil {
+			return nil, fmt.Errorf("azure: Config.Quotas: %w", err)
 		}
 	}
 	return d, nil

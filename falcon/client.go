@@ -47,13 +47,13 @@ func New(cfg Config) (*Client, error) {
 	}
 	c := &Client{cfg: cfg, pinned: pinned}
 	c.base.Store(base)
-	c.wire = &resilience.Wire{AllowHost: c.allowHost}
+	c.wire = &resilience.Wire{AllowHost: c.allowHost, RateLimit: rateLimit}
 	if cfg.HTTPClient != nil {
 		c.wire.Base = cfg.HTTPClient.Transport
 	}
 	if cfg.Policy.Quota == nil {
-		if cfg.Policy.Quota, err = resilience.NewQuota(resilience.Window{Calls: callsPerMinute, Per: time.Minute}); err != nil {
-			return nil, err
+		if cfg.Policy.Quota, err = cfg.Quotas.Get("falcon", resilience.Window{Calls: callsPerMinute, Per: time.Minute}); err != nil {
+			return nil, fmt.Errorf("falcon: Config.Quotas: %w", err)
 		}
 	}
 	cfg.Policy = cfg.Policy.Inherit(resilience.Config{Logger: cfg.Logger})

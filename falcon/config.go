@@ -46,8 +46,12 @@ type Config struct {
 	HTTPClient *http.Client
 	// ReadOnly refuses every call that changes something, with ErrReadOnly.
 	ReadOnly bool
-	// Policy guards the API. Its Quota defaults to Falcon's 6,000 calls a minute.
+	// Policy guards the API. Its Quota defaults to Falcon's 6,000 calls a minute,
+	// corrected by what Falcon says is left.
 	Policy resilience.Config
+	// Quotas, if not nil, shares that quota: give the same one to all clients of a
+	// customer, because Falcon counts their calls together.
+	Quotas *resilience.QuotaSet
 	// AuthPolicy guards the token requests. Attempt defaults to 4 s, Total to 8 s.
 	AuthPolicy resilience.Config
 	// Logger hears of rebased regions and breaker changes. Default: discards.

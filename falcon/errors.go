@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -93,4 +94,19 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 		return wait
 	}
 	return resilience.RetryAfter(h, now)
+}
+
+// rateLimit reads what is left of the customer's calls in this minute. Answers to
+// a bad token, and redirects of a region that does not know the token, carry the
+// small quota of their own (facts/falcon.md 2.1).
+func rateLimit(resp *http.Response) (said resilience.RateLimit) {
+	if resp.StatusCode >= 300 {
+		return said
+	}
+	limit, err1 := strconv.Atoi(resp.Header.Get("X-RateLimit-Limit"))
+	left, err2 := strconv.Atoi(resp.Header.Get("X-RateLimit-Remaining"))
+	if err1 == nil && err2 == nil {
+		said.Limit, said.Remaining = limit, left
+	}
+	return said
 }

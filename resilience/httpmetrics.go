@@ -33,8 +33,16 @@ type httpSeries struct {
 // name is left out: a client that follows any link must not fill the memory.
 const maxHTTPSeries = 200
 
-func (m *httpMetrics) record(ctx context.Context, req *http.Request, resp *http.Response, err error, start time.Time) {
+// start returns the time, or zero if nobody wants to know.
+func (m *httpMetrics) start(ctx context.Context) time.Time {
 	if !m.duration.Enabled(ctx) {
+		return time.Time{}
+	}
+	return time.Now()
+}
+
+func (m *httpMetrics) record(ctx context.Context, req *http.Request, resp *http.Response, err error, start time.Time) {
+	if start.IsZero() {
 		return
 	}
 	s := httpSeries{method: knownMethod(req.Method), scheme: req.URL.Scheme, host: req.URL.Hostname(), port: req.URL.Port()}

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"sync/atomic"
-	"time"
 )
 
 // Wire is the last http.RoundTripper before the network. It proves to the
@@ -69,9 +68,9 @@ func (w *Wire) send(req *http.Request, e *evidence, seen *watch) (*http.Response
 	if recording {
 		describe(e.span, req.Method, req.URL)
 	}
-	start := time.Now()
+	measured := e.policy.metrics.http.start(ctx)
 	resp, err := w.base().RoundTrip(req)
-	e.policy.metrics.http.record(ctx, req, resp, err, start)
+	e.policy.metrics.http.record(ctx, req, resp, err, measured)
 	// A request whose context ended between getting a connection and writing its
 	// headers may still be written by the connection's own goroutine, so a
 	// connection without written headers is proof only if nobody gave up.
