@@ -1,6 +1,7 @@
 package resilience
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -10,13 +11,23 @@ import (
 	"pgregory.net/rapid"
 )
 
-// reference is the breaker as the documentation tells it, one call at a time.
+// reference is the breaker as the documentation tells it.
 type reference struct {
 	state  State
-	last   []bool // failed, newest last
-	goods  int    // good probes in a row
-	failed int    // probes failed since it was last closed
+	epoch  int // counts the changes: what began before one counts for nothing
+	last   []bool
+	goods  int // good probes in a row
+	failed int // probes failed since it was last closed
 	opened time.Time
+	probe  *modelCall // under way
+}
+
+// modelCall is a call that has been admitted.
+type modelCall struct {
+	epoch   int
+	probe   bool
+	began   time.Time
+	outcome chan error
 }
 
 const (
@@ -35,31 +46,61 @@ func (m *reference) openTime() time.Duration {
 	return d
 }
 
-func (m *reference) open() { m.state, m.opened, m.goods = Opened, time.Now(), 0 }
+func (m *reference) turn(to State) {
+	m.state, m.goods, m.last = to, 0, nil
+	m.epoch++
+	switch to {
+	case Opened:
+		m.opened = time.Now()
+	case Closed:
+		m.failed = 0
+	}
+}
+
+func (m *reference) probeFailed() {
+	m.probe = nil
+	m.failed++
+	m.turn(Opened)
+}
 
 // admits reports whether a call passes; sure is false inside the jitter.
 func (m *reference) admits() (admitted, sure bool) {
-	if m.state != Opened {
+	switch {
+	case m.state == Closed:
 		return true, true
+	case m.state == Opened:
+		since, d := time.Since(m.opened), m.openTime()
+		return since > d, since < d*8/10 || since > d*12/10
+	case m.probe == nil:
+		return true, true
+	case time.Since(m.probe.began) >= probeDeadline:
+		m.probeFailed() // it hangs
 	}
-	since, d := time.Since(m.opened), m.openTime()
-	return since > d, since < d*8/10 || since > d*12/10
+	return false, true
 }
 
-func (m *reference) settle(outcome error) {
-	if m.state == Opened {
-		m.state = HalfOpen // it was admitted, so it is a probe
+func (m *reference) begin(c *modelCall) {
+	c.began = time.Now()
+	if c.probe = m.state != Closed; c.probe {
+		m.state, m.probe = HalfOpen, c
 	}
-	neutral := Of(outcome).Class == Throttled
+	c.epoch = m.epoch
+}
+
+func (m *reference) end(c *modelCall, outcome error) {
+	neutral := outcome != nil && Of(outcome).Class == Throttled
 	switch {
-	case outcome != nil && neutral:
-	case m.state == HalfOpen && outcome != nil:
-		m.failed++
-		m.open()
-	case m.state == HalfOpen:
+	case c.probe && m.probe != c: // given up
+	case c.probe && neutral:
+		m.probe = nil
+	case c.probe && outcome != nil:
+		m.probeFailed()
+	case c.probe:
+		m.probe = nil
 		if m.goods++; m.goods == modelProbes {
-			*m = reference{}
+			m.turn(Closed)
 		}
+	case c.epoch != m.epoch || neutral:
 	default:
 		m.last = append(m.last, outcome != nil)
 		if len(m.last) > lastCalls {
@@ -72,27 +113,34 @@ func (m *reference) settle(outcome error) {
 			}
 		}
 		if outcome != nil && n >= modelFailures {
-			m.open()
+			m.turn(Opened)
 		}
 	}
 }
 
-// step is a wait or a call.
+// step is a wait, the beginning of a call, or the end of one that is under way.
 type step struct {
 	wait    time.Duration
+	begin   bool
+	which   int
 	outcome error
 }
 
-// The breaker does what the reference does, whatever happens in whatever order.
+// The breaker does what the reference does, whatever happens in whatever order,
+// with any number of calls under way.
 func TestBreakerAgainstAModel(t *testing.T) {
 	waits := rapid.SampledFrom([]time.Duration{time.Second, 6 * time.Second, 13 * time.Second, 31 * time.Second})
 	outcomes := rapid.SampledFrom([]error{nil, nil, fail(Unavailable, MaybeSent), fail(Timeout, MaybeSent), fail(Throttled, Answered)})
 	steps := rapid.SliceOfN(rapid.Custom(func(rt *rapid.T) step {
-		if rapid.Bool().Draw(rt, "wait") {
+		switch rapid.IntRange(0, 4).Draw(rt, "kind") {
+		case 0:
 			return step{wait: waits.Draw(rt, "time")}
+		case 1, 2:
+			return step{begin: true}
+		default:
+			return step{which: rapid.IntRange(0, 5).Draw(rt, "which"), outcome: outcomes.Draw(rt, "outcome")}
 		}
-		return step{outcome: outcomes.Draw(rt, "outcome")}
-	}), 1, 150)
+	}), 80, 200) // shorter ones hardly ever open it twice
 	rapid.Check(t, func(rt *rapid.T) {
 		history := steps.Draw(rt, "history")
 		var wrong string
@@ -106,31 +154,64 @@ func TestBreakerAgainstAModel(t *testing.T) {
 }
 
 func replay(t *testing.T, history []step) string {
-	p := policy(t, Config{Breaker: Breaker{
+	p := policy(t, Config{Attempt: -1, Total: -1, Breaker: Breaker{
 		LastFailed: modelFailures, MinCalls: 1 << 20, Probes: modelProbes,
 		OpenFor: modelOpenFor, MaxOpenFor: modelMaxOpen,
 	}})
 	model := &reference{}
+	var flying []*modelCall
+	defer func() {
+		for _, c := range flying {
+			c.outcome <- nil
+		}
+		synctest.Wait()
+	}()
 	for i, s := range history {
-		if s.wait > 0 {
-			time.Sleep(s.wait)
-			continue
-		}
-		want, sure := model.admits()
-		n, err := try(t.Context(), p, Call{Name: "x", Kind: Read, Attempts: 1}, s.outcome)
-		admitted := n == 1
 		switch {
-		case sure && admitted != want:
-			return fmt.Sprintf("step %d: admitted %v, the model %v; %s", i, admitted, want, p.Explain())
-		case !admitted && !errors.Is(err, ErrOpen):
-			return fmt.Sprintf("step %d: refused with %v", i, err)
-		case !admitted:
-			continue
+		case s.wait > 0:
+			time.Sleep(s.wait)
+		case s.begin:
+			want, sure := model.admits()
+			c := &modelCall{outcome: make(chan error)}
+			admitted, err := start(t.Context(), p, c)
+			switch {
+			case sure && admitted != want:
+				return fmt.Sprintf("step %d: admitted %v, the model %v; %s", i, admitted, want, p.Explain())
+			case !admitted && !errors.Is(err, ErrOpen):
+				return fmt.Sprintf("step %d: refused with %v", i, err)
+			case admitted:
+				model.begin(c)
+				flying = append(flying, c)
+			}
+		case s.which < len(flying):
+			c := flying[s.which]
+			flying = append(flying[:s.which:s.which], flying[s.which+1:]...)
+			c.outcome <- s.outcome
+			synctest.Wait()
+			model.end(c, s.outcome)
 		}
-		model.settle(s.outcome)
 		if p.State() != model.state {
 			return fmt.Sprintf("step %d: %v, the model %v", i, p.State(), model.state)
 		}
 	}
 	return ""
+}
+
+// start begins a call that ends when it is told its outcome, and reports whether
+// it was admitted.
+func start(ctx context.Context, p *Policy, c *modelCall) (admitted bool, refusal error) {
+	begun, ended := make(chan struct{}), make(chan error, 1)
+	go func() {
+		_, err := Do(ctx, p, Call{Name: "x", Kind: Read, Attempts: 1}, func(context.Context) (int, error) {
+			close(begun)
+			return 0, <-c.outcome
+		})
+		ended <- err
+	}()
+	select {
+	case <-begun:
+		return true, nil
+	case err := <-ended:
+		return false, err
+	}
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/jurymast/jurymast/internal/hedge"
 )
 
@@ -16,9 +18,8 @@ import (
 // given up, which counts against an endpoint only if it was slow. fn gets the
 // index of the endpoint.
 //
-// Asking besides an endpoint that has not failed draws on the retry budget of the
-// one that is asked: while all of them are slow, hedging must not double their
-// load. Endpoints before the last are told that a backup is waiting
+// Asking besides an endpoint that has not failed draws on that one's retry
+// budget: hedging must not double the load while all of them are slow. Endpoints before the last are told that a backup is waiting
 // ([WithBackup]), so that they neither retry patiently nor hold the call up while
 // their breaker is open.
 //
@@ -53,7 +54,17 @@ func Hedge[T any](ctx context.Context, endpoints []*Policy, call Call, fn func(c
 			})
 		},
 		Patience: func(i int) time.Duration { return endpoints[i].seen.get(call.Name).patience() },
-		Hedge:    func(_, next int) bool { return endpoints[next].budget.withdraw() },
+		Hedge: func(slow, next int) bool {
+			if !endpoints[slow].budget.withdraw() {
+				return false
+			}
+			if span := trace.SpanFromContext(ctx); span.IsRecording() {
+				span.AddEvent("jurymast.hedge", trace.WithAttributes(
+					keyOperation.String(call.Name), keyPolicy.String(endpoints[next].name),
+					keyReason.String(endpoints[slow].name+" is slower than usual")))
+			}
+			return true
+		},
 		Failed: func(_, _ int, err error) bool {
 			errs = append(errs, err)
 			return ctx.Err() == nil && Of(err).Class.TryNext()

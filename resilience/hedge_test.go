@@ -87,6 +87,24 @@ func TestHedgeDoesNotDoubleTheLoad(t *testing.T) {
 	})
 }
 
+// Where every second call is slow, no endpoint is left for good, and only the
+// budget keeps half of the calls from being made twice.
+func TestHedgeHasABudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEndpoints(t, Config{}, 2)
+		e.learn(t)
+		for i := range 1000 {
+			e.took[0] = time.Duration(10+90*(i%2)) * time.Millisecond
+			if _, err := e.hedge(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := e.asked[1]; n < 200 || n > 210 {
+			t.Errorf("%d of 1000 calls were made twice, the budget is a fifth and ten", n)
+		}
+	})
+}
+
 func TestHedgeFailsOverAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEndpoints(t, Config{}, 2)

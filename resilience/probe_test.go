@@ -128,12 +128,12 @@ func TestRunNeedsNoPlaceUnderTheLimit(t *testing.T) {
 	})
 }
 
-// A quota that is used up refuses the probe too; Run must not spin.
+// A quota that is used up refuses the probe too: Run must not spin, and callers,
+// who are kept away for it, not wait for ever.
 func TestRunWaitsForTheQuota(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q, _ := NewQuota(Window{1, time.Hour})
 		d := &prober{}
-		p := policy(t, Config{Probe: d.probe, Breaker: Breaker{LastFailed: 1}, Quota: q})
+		p := policy(t, Config{Probe: d.probe, Breaker: Breaker{LastFailed: 1}, Quota: mustQuota(t, Window{1, time.Hour})})
 		stop := running(t, p)
 		defer stop()
 		_ = once(t.Context(), p, fail(Unavailable, MaybeSent))
@@ -141,8 +141,15 @@ func TestRunWaitsForTheQuota(t *testing.T) {
 			t.Fatal(p.Explain())
 		}
 		begin := time.Now()
-		for time.Since(begin) < 30*time.Minute { // a spinning Run would never let the clock move
-			time.Sleep(time.Minute)
+		own := Call{Name: "x", Kind: Read, Attempts: 1, Quota: mustQuota(t, Window{600, time.Minute})}
+		for time.Since(begin) < 10*time.Minute { // a spinning Run would never let the clock move
+			time.Sleep(time.Second)
+			if n, _ := try(t.Context(), p, own); n > 0 {
+				break
+			}
+		}
+		if waited := time.Since(begin); waited < 30*time.Second || waited > 40*time.Second {
+			t.Errorf("a caller tried after %v", waited)
 		}
 		if d.probes.Load() != 0 {
 			t.Error("the quota was overdrawn")
