@@ -52,41 +52,6 @@ func TestASlowProviderIsOvertaken(t *testing.T) {
 	})
 }
 
-// When everything is slow, as when the network is our own trouble, a slow answer
-// is better than none: giving up the losers must not leave nobody to ask.
-func TestSlowEverywhereIsStillAnswered(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		policies := map[string]*resilience.Policy{}
-		for _, id := range []string{"a", "b"} {
-			p, err := resilience.New(id, resilience.Config{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			policies[id] = p
-		}
-		g := group(t, "a", "b")
-		call := resilience.Call{Name: "x", Kind: resilience.Read}
-		ask := func(took time.Duration) error {
-			_, err := Do(t.Context(), g, interchangeable, func(ctx context.Context, p string) (string, error) {
-				return resilience.Do(ctx, policies[p], call, func(ctx context.Context) (string, error) {
-					return after(map[string]time.Duration{"a": took, "b": took})(ctx, p)
-				})
-			})
-			return err
-		}
-		for range 40 {
-			if err := ask(10 * ms); err != nil {
-				t.Fatal(err)
-			}
-		}
-		for i := range 500 {
-			if err := ask(time.Second); err != nil {
-				t.Fatalf("call %d: %v", i, err)
-			}
-		}
-	})
-}
-
 func TestTheSlowProviderMayStillWin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		res, err := Do(t.Context(), warmed(t), interchangeable, after(map[string]time.Duration{"a": 40 * ms, "b": time.Hour}))
