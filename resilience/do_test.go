@@ -320,7 +320,7 @@ func TestExplainTellsTheLastFailures(t *testing.T) {
 			t.Error(s)
 		}
 		text, err := json.Marshal(e)
-		if err != nil || !strings.Contains(string(text), `"State":"closed"`) || !strings.Contains(string(text), `"Class":"unavailable"`) {
+		if err != nil || !strings.Contains(string(text), `"state":"closed"`) || !strings.Contains(string(text), `"class":"unavailable"`) {
 			t.Errorf("%s, %v", text, err)
 		}
 	})

@@ -12,33 +12,35 @@ import (
 // String a text for people. It holds no error text, which could quote the other
 // side.
 type Explanation struct {
-	Policy       string
-	State        State
-	Since        time.Time // of the state; zero: always
-	Reason       string    // why it opened, if it is not closed
-	NextProbe    time.Time // if it is not closed: not before then
-	FailedProbes int       // in a row since it was last closed
-	Last, Failed int       // of the Last calls (20 at most) so many Failed
-	Failures     []Failed  // the latest five, the newest last
-	Places, Free int       // of the concurrency limit; 0 places: no limit
-	Avoided      []Avoided // operations that callers with a backup are kept from
+	Policy       string    `json:"policy"`
+	State        State     `json:"state"`
+	Since        time.Time `json:"since,omitzero"`      // of the state; zero: always
+	Reason       string    `json:"reason,omitempty"`    // why it opened, if it is not closed
+	NextProbe    time.Time `json:"next_probe,omitzero"` // if it is not closed: not before then
+	FailedProbes int       `json:"failed_probes"`       // in a row since it was last closed
+	Last         int       `json:"last"`                // calls it looks back on, 20 at most
+	Failed       int       `json:"failed"`              // of these
+	Failures     []Failed  `json:"failures"`            // the latest five, the newest last
+	Places       int       `json:"places"`              // of the concurrency limit; 0: no limit
+	Free         int       `json:"free"`                // of these; -1: no limit
+	Avoided      []Avoided `json:"avoided"`             // operations that callers with a backup are kept from
 }
 
 // Failed is one failed attempt.
 type Failed struct {
-	At        time.Time
-	Operation string
-	Class     Class
-	Status    int    // HTTP status, 0 if none
-	RequestID string // the vendor's, for its support
+	At        time.Time `json:"at"`
+	Operation string    `json:"operation"`
+	Class     Class     `json:"class"`
+	Status    int       `json:"status,omitempty"`     // HTTP status, 0 if none
+	RequestID string    `json:"request_id,omitempty"` // the vendor's, for its support
 }
 
 // Avoided is an operation that has become slow or silent.
 type Avoided struct {
-	Operation string
-	UnderWay  int
-	Slow      time.Duration // longer than this is slow
-	NextProbe time.Time
+	Operation string        `json:"operation"`
+	UnderWay  int           `json:"under_way"`
+	Slow      time.Duration `json:"slow_ns"` // longer than this is slow
+	NextProbe time.Time     `json:"next_probe"`
 }
 
 // Explain tells what the policy is doing and why.

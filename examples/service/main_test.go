@@ -244,6 +244,9 @@ func TestListenAndStateAcrossRestarts(t *testing.T) {
 		if got := get(t, url+"/healthz"); !strings.Contains(got, want) {
 			t.Errorf("run %d: %s", i, got)
 		}
+		if got := get(t, url+"/vendors"); !strings.Contains(got, `"state":"closed"`) && !strings.Contains(got, `"state": "closed"`) {
+			t.Errorf("run %d: %s", i, got)
+		}
 		resp, err := http.Post(url+"/hosts/"+twin.Hostname(5)+"/contain", "application/json", strings.NewReader(intent))
 		if err != nil {
 			t.Fatal(err)

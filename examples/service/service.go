@@ -25,6 +25,7 @@ func (s *service) routes(metrics http.Handler) http.Handler {
 	mux.HandleFunc("POST /hosts/{name}/release", s.act("release", s.fleet.Release))
 	mux.HandleFunc("GET /hosts/{name}", s.show)
 	mux.HandleFunc("GET /healthz", s.health)
+	mux.HandleFunc("GET /vendors", s.vendors)
 	mux.Handle("GET /metrics", metrics)
 	return s.logged(mux)
 }
@@ -188,3 +189,13 @@ func (w *statusRecorder) WriteHeader(status int) {
 }
 
 func (w *statusRecorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// vendors tells what each vendor's policy is doing and why: state, next probe, the
+// last failures with their request ids.
+func (s *service) vendors(w http.ResponseWriter, _ *http.Request) {
+	body := map[string]resilience.Explanation{}
+	for provider, p := range s.policies {
+		body[provider] = p.Explain()
+	}
+	writeJSON(w, http.StatusOK, body)
+}

@@ -11,7 +11,8 @@
 //
 //	ok_pct      calls answered, of those that began while the primary was sick
 //	p50_ms      their duration; failed calls count too
-//	p99_ms
+//	p99_ms      (the table has the worst call too: calls that were under way when the
+//	            sickness began do not count)
 //	to_primary  requests and refused connections that the sick primary saw
 //	to_backup   requests that the backup saw in that time
 //	settled_ms  from the first to the tenth of a second of the sickness from which

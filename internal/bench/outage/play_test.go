@@ -40,6 +40,8 @@ func TestJurymastKeepsItsPromises(t *testing.T) {
 					t.Errorf("%v %% of the calls were answered", got.okPct)
 				case got.p99 > tc.p99 || got.toPrimary > tc.toPrimary || got.toBackup > tc.toBackup*calls:
 					t.Errorf("p99 %v ms, %v requests to the primary, %v to the backup", got.p99, got.toPrimary, got.toBackup)
+				case got.worst > 5*18:
+					t.Errorf("the worst call took %v ms", got.worst)
 				case !(got.settled <= 200) || !(got.back <= 1500): // not, of a time that never came, either
 					t.Errorf("settled after %v ms, back after %v ms", got.settled, got.back)
 				}

@@ -40,11 +40,11 @@ func jsonWriter(w io.Writer) writer {
 
 func tableWriter(w io.Writer) writer {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(table, "scenario\timpl\tok %\tp50 ms\tp99 ms\tto primary\tto backup\tsettled ms\tback ms\t")
+	fmt.Fprintln(table, "scenario\timpl\tok %\tp50 ms\tp99 ms\tworst ms\tto primary\tto backup\tsettled ms\tback ms\t")
 	return writer{
 		row: func(scenario, impl string, s score) error {
-			_, err := fmt.Fprintf(table, "%s\t%s\t%.2f\t%.1f\t%.1f\t%.0f\t%.0f\t%s\t%s\t\n", scenario, impl,
-				s.okPct, s.p50, s.p99, s.toPrimary, s.toBackup, orNever(s.settled), orNever(s.back))
+			_, err := fmt.Fprintf(table, "%s\t%s\t%.2f\t%.1f\t%.1f\t%.1f\t%.0f\t%.0f\t%s\t%s\t\n", scenario, impl,
+				s.okPct, s.p50, s.p99, s.worst, s.toPrimary, s.toBackup, orNever(s.settled), orNever(s.back))
 			return err
 		},
 		end: table.Flush,

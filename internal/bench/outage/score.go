@@ -12,7 +12,8 @@ const bin = 100 * time.Millisecond
 // score is one run in numbers, or the median of several. A time that never came
 // is +Inf, which sorts behind every other.
 type score struct {
-	okPct, p50, p99     float64 // p50, p99, settled and back in ms
+	okPct               float64
+	p50, p99, worst     float64 // these, settled and back in ms
 	toPrimary, toBackup float64
 	settled, back       float64
 }
@@ -32,6 +33,7 @@ func (r result) score(own time.Duration) score {
 		okPct:     100 - errorPct(sick),
 		p50:       ms(percentile(took, 50)),
 		p99:       ms(percentile(took, 99)),
+		worst:     ms(percentile(took, 100)),
 		toPrimary: float64(r.toPrimary),
 		toBackup:  float64(r.toBackup),
 		settled:   settled(sick, sickFrom, r.course.sick, 2*own),
@@ -130,6 +132,7 @@ func median(scores []score) score {
 		okPct:     of(func(s score) float64 { return s.okPct }),
 		p50:       of(func(s score) float64 { return s.p50 }),
 		p99:       of(func(s score) float64 { return s.p99 }),
+		worst:     of(func(s score) float64 { return s.worst }),
 		toPrimary: of(func(s score) float64 { return s.toPrimary }),
 		toBackup:  of(func(s score) float64 { return s.toBackup }),
 		settled:   of(func(s score) float64 { return s.settled }),
