@@ -25,22 +25,24 @@ func RoundTrip(
 		retryAfter = RetryAfter
 	}
 	var last *http.Response // a failed answer, kept in case it stays the last
+	var giveUp func()       // ends its context
 	attempt := 0
 	r := newRun(p, call)
 	r.keep = true
 	resp, err := do(ctx, r, func(ctx context.Context) (*http.Response, error) {
-		drain(last)
+		drain(last, giveUp)
 		last = nil
 		resp, err := send(ctx, attempt)
 		attempt++
 		if err != nil {
 			return nil, err
 		}
-		endWithBody(resp, evidenceOf(ctx).keep())
+		end := evidenceOf(ctx).keep()
+		endWithBody(resp, end)
 		if resp.StatusCode < 400 {
 			return resp, nil
 		}
-		last = resp
+		last, giveUp = resp, end
 		f := OfStatus(resp.StatusCode)
 		f.RetryAfter = retryAfter(resp.Header, time.Now())
 		return nil, &statusError{f}
@@ -49,19 +51,27 @@ func RoundTrip(
 		if failed.Attempts[len(failed.Attempts)-1].Status != 0 {
 			return last, nil
 		}
-		drain(last) // the last thing that happened was no answer
+		drain(last, giveUp) // the last thing that happened was no answer
 	}
 	return resp, err
 }
 
 // drain reads and closes an answer that will not be returned, so that its
-// connection is used again.
-func drain(resp *http.Response) {
-	if resp != nil {
-		_, _ = io.CopyN(io.Discard, resp.Body, 64<<10)
-		_ = resp.Body.Close()
+// connection is used again: not a long one, nor for long.
+func drain(resp *http.Response, giveUp func()) {
+	if resp == nil {
+		return
 	}
+	late := time.AfterFunc(drainTime, giveUp)
+	defer late.Stop()
+	_, _ = io.CopyN(io.Discard, resp.Body, drainBytes+1) // one more, to see the end
+	_ = resp.Body.Close()
 }
+
+const (
+	drainBytes = 64 << 10
+	drainTime  = 500 * time.Millisecond
+)
 
 // statusError is an answer that counts as a failure.
 type statusError struct{ failure Failure }

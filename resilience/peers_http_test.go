@@ -20,7 +20,7 @@ import (
 	"time"
 )
 
-// dialling returns a client that retries at once, and how many connections it made.
+// dialling returns a client, and how many connections it made.
 func dialling(t *testing.T) (*http.Client, *atomic.Int32) {
 	made := new(atomic.Int32)
 	base := &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -157,8 +157,8 @@ func TestPeer04_TheBodyIsCutShort(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer func() { _ = resp.Body.Close() }()
 			got, err := io.ReadAll(resp.Body)
+			_ = resp.Body.Close()
 			if resp.StatusCode != 200 || err != nil || !bytes.Equal(got, big) {
 				t.Errorf("status %d, %d of %d bytes, %v", resp.StatusCode, len(got), len(big), err)
 			}
@@ -367,9 +367,9 @@ func TestPeer21_APostIsRepeated(t *testing.T) {
 func TestPeer23_SharedOrNotByAccident(t *testing.T) {
 	cfg := Config{Retry: Retry{Attempts: 1}, Concurrency: 1}
 	sick, healthy := policy(t, cfg), policy(t, cfg) // even with the same name
+	var resp *http.Response
 	var err error
 	for range 11 { // a new client for each request
-		var resp *http.Response
 		c := &http.Client{Transport: &Transport{Policy: sick, Wire: Wire{Base: answers(500)}}}
 		if resp, err = c.Get(peerURL); err == nil {
 			_ = resp.Body.Close()
@@ -389,8 +389,7 @@ func TestPeer23_SharedOrNotByAccident(t *testing.T) {
 	if _, err := (&Transport{Wire: Wire{Base: answers(200)}}).RoundTrip(httptest.NewRequest(http.MethodGet, peerURL, nil)); err == nil {
 		t.Error("a transport made up a policy of its own")
 	}
-	var set QuotaSet
-	window := Window{Calls: 100, Per: time.Minute}
+	set, window := &QuotaSet{}, Window{Calls: 100, Per: time.Minute}
 	a, _ := set.Get("tenant a", window)
 	again, _ := set.Get("tenant a", window)
 	b, _ := set.Get("tenant b", window)
