@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -320,5 +321,27 @@ func TestExplainSaysWhyAndUntilWhen(t *testing.T) {
 		time.Sleep(13 * time.Second)
 		_ = once(t.Context(), p, nil)
 		has("half open")
+	})
+}
+
+// A listener that panics does so in the middle of somebody's call, which must
+// neither end nor lose its ticket by it.
+func TestAPanickingListenerIsLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		p := policy(t, Config{
+			OnStateChange: func(StateChange) { panic("boom") },
+			Logger:        slog.New(slog.NewTextHandler(&log, nil)),
+		})
+		open(t, p)
+		time.Sleep(7 * time.Second)
+		for range 2 {
+			if err := once(t.Context(), p, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if p.State() != Closed || strings.Count(log.String(), "boom") != 3 {
+			t.Errorf("%v\n%s", p.Explain(), &log)
+		}
 	})
 }

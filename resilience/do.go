@@ -17,9 +17,9 @@ import (
 // [MaybeSent] unless fn's error, or a [Wire] that all of fn's requests went
 // through, proves otherwise. Do starts no goroutine.
 func Do[T any](ctx context.Context, p *Policy, call Call, fn func(context.Context) (T, error)) (T, error) {
-	if p == nil || fn == nil || call.Name == "" {
+	if err := misused(p, call, fn == nil); err != nil {
 		var zero T
-		return zero, misused(p, call, fn == nil)
+		return zero, err
 	}
 	return do(ctx, newRun(p, call), fn)
 }
@@ -29,11 +29,13 @@ func Do[T any](ctx context.Context, p *Policy, call Call, fn func(context.Contex
 func misused(p *Policy, call Call, noFunction bool) error {
 	switch {
 	case p == nil:
-		return Misusef("resilience: Do of %q: the policy is nil: make one with New", call.Name)
+		return Misusef("resilience: call of %q: the policy is nil: make one with New", call.Name)
 	case noFunction:
-		return Misusef("resilience: policy %s, Do of %q: the function is nil", p.name, call.Name)
-	default:
+		return Misusef("resilience: policy %s, call of %q: the function is nil", p.name, call.Name)
+	case call.Name == "":
 		return Misusef("resilience: policy %s: Call.Name is empty: name the operation", p.name)
+	default:
+		return nil
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net/http"
 	"runtime"
 	"strings"
 	"testing"
@@ -297,6 +298,10 @@ func TestMisuseIsAnError(t *testing.T) {
 		"the policy is nil":   func() (int, error) { return Do(t.Context(), nil, read, fn) },
 		"the function is nil": func() (int, error) { return Do[int](t.Context(), policy(t, Config{}), read, nil) },
 		"Call.Name is empty":  func() (int, error) { return Do(t.Context(), policy(t, Config{}), Call{}, fn) },
+		"policy is nil: make": func() (int, error) {
+			_, err := RoundTrip(t.Context(), nil, read, nil, func(context.Context, int) (*http.Response, error) { return nil, errors.New("was sent") })
+			return 0, err
+		},
 	} {
 		if _, err := f(); Of(err).Class != Misuse || Of(err).Sent != NotSent || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)

@@ -21,6 +21,9 @@ func RoundTrip(
 	retryAfter func(http.Header, time.Time) time.Duration,
 	send func(ctx context.Context, attempt int) (*http.Response, error),
 ) (*http.Response, error) {
+	if err := misused(p, call, send == nil); err != nil {
+		return nil, err
+	}
 	if retryAfter == nil {
 		retryAfter = RetryAfter
 	}

@@ -33,7 +33,8 @@ type Config struct {
 	// count against the breaker, is a sign of life.
 	Probe func(context.Context) error
 	// OnStateChange, if not nil, hears every change of the breaker, in order and
-	// outside its lock. It must not block for long: calls wait for it.
+	// outside its lock. It must not block for long, because calls wait for it; if it
+	// panics, Logger hears of it.
 	OnStateChange func(StateChange)
 
 	TracerProvider trace.TracerProvider // default: the global one
@@ -107,9 +108,15 @@ func (p *Policy) stateChanged(c StateChange) {
 	}
 	p.cfg.Logger.Log(context.Background(), level, "breaker "+c.To.String(), string(keyPolicy), p.name,
 		string(keyBreakerState), c.To.String(), string(keyReason), c.Reason)
-	if p.cfg.OnStateChange != nil {
-		p.cfg.OnStateChange(c)
+	if p.cfg.OnStateChange == nil {
+		return
 	}
+	defer func() { // it is heard in the middle of somebody's call
+		if v := recover(); v != nil {
+			p.cfg.Logger.Error("OnStateChange panicked", string(keyPolicy), p.name, string(keyReason), fmt.Sprint(v))
+		}
+	}()
+	p.cfg.OnStateChange(c)
 }
 
 // setDefaults is the only place where defaults are set.

@@ -78,6 +78,9 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
+// CloseIdleConnections does so at Wire.Base, for http.Client.CloseIdleConnections.
+func (t *Transport) CloseIdleConnections() { t.Wire.CloseIdleConnections() }
+
 func closeBody(req *http.Request) {
 	if req.Body != nil {
 		_ = req.Body.Close()

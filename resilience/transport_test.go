@@ -338,3 +338,22 @@ func TestTransportShowsItsDeadline(t *testing.T) {
 	}
 	_ = resp.Body.Close()
 }
+
+// http.Client.CloseIdleConnections asks its transport, and finds nothing if that
+// does not pass it on.
+func TestIdleConnectionsCanBeClosed(t *testing.T) {
+	closed := &closer{}
+	client := &http.Client{Transport: &Transport{Policy: policy(t, Config{}), Wire: Wire{Base: closed}}}
+	client.CloseIdleConnections()
+	if !closed.closed {
+		t.Error("the base was not asked")
+	}
+	(&Wire{Base: answering(200)}).CloseIdleConnections() // one that cannot
+}
+
+type closer struct {
+	http.RoundTripper
+	closed bool
+}
+
+func (c *closer) CloseIdleConnections() { c.closed = true }

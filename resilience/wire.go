@@ -111,6 +111,13 @@ func (w *Wire) base() http.RoundTripper {
 	return w.Base
 }
 
+// CloseIdleConnections does so at Base, if it can.
+func (w *Wire) CloseIdleConnections() {
+	if c, ok := w.base().(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
+}
+
 // watch notes how far a request got. Its hooks may run after the request has
 // been given up.
 type watch struct {
