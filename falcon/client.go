@@ -21,6 +21,8 @@ import (
 type Client struct {
 	// Hosts finds, reads and contains hosts.
 	Hosts *Hosts
+	// Alerts finds, reads and changes alerts.
+	Alerts *Alerts
 
 	cfg    Config
 	policy *resilience.Policy
@@ -71,6 +73,7 @@ func New(cfg Config) (*Client, error) {
 		Producers: map[string]runtime.Producer{runtime.JSONMime: json, runtime.URLencodedFormMime: json},
 	}
 	c.Hosts = &Hosts{c}
+	c.Alerts = &Alerts{c}
 	return c, nil
 }
 

@@ -27,6 +27,9 @@ type envelope struct {
 	Meta *struct {
 		TraceID    string     `json:"trace_id"`
 		Pagination pagination `json:"pagination"`
+		Writes     struct {
+			Affected int `json:"resources_affected"`
+		} `json:"writes"`
 	} `json:"meta"`
 	Resources []json.RawMessage `json:"resources"`
 	Errors    []apiMessage      `json:"errors"`
@@ -37,6 +40,7 @@ type envelope struct {
 type pagination struct {
 	Offset json.RawMessage `json:"offset"`
 	Next   string          `json:"next"`
+	After  string          `json:"after"`
 	Total  int64           `json:"total"`
 }
 
@@ -95,8 +99,16 @@ func (e *envelope) pagination() pagination {
 	return e.Meta.Pagination
 }
 
-// open reads the envelope of a 2xx. Errors with no resource beside them are the
-// answer (hazard C1); errors beside resources are left to the caller.
+// changed is how many rows the envelope says were changed.
+func (e *envelope) changed() int {
+	if e.Meta == nil {
+		return 0
+	}
+	return e.Meta.Writes.Affected
+}
+
+// open reads the envelope of a 2xx. Errors with no resource or change beside
+// them are the answer (hazard C1); errors beside some are left to the caller.
 func (a *answer) open(operation string) (*envelope, error) {
 	if len(bytes.TrimSpace(a.body)) == 0 {
 		return nil, a.malformed(operation, errors.New("it is empty"))
@@ -108,7 +120,7 @@ func (a *answer) open(operation string) (*envelope, error) {
 	if env.Meta == nil && env.Resources == nil && len(env.Errors) == 0 {
 		return nil, a.malformed(operation, errors.New("it has neither meta nor resources nor errors"))
 	}
-	if len(env.Resources) == 0 && len(env.Errors) > 0 {
+	if len(env.Resources) == 0 && env.changed() == 0 && len(env.Errors) > 0 {
 		e := &APIError{Operation: operation, Status: a.status, TraceID: a.traceID()}
 		for _, m := range env.Errors {
 			e.Messages = append(e.Messages, m.public())

@@ -30,7 +30,7 @@ func FuzzAnswer(f *testing.F) {
 			return
 		}
 		for _, raw := range env.Resources {
-			r := readRow("fuzz", raw, parseHost)
+			r := hostRows.read("fuzz", raw)
 			if (r.Err == nil) != (r.Value.ID != "") {
 				t.Errorf("%s gave %+v, %v", raw, r.Value, r.Err)
 			}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -89,39 +88,22 @@ func (h *Hosts) Query(q HostQuery) *List[Host] {
 		q.Limit = 5000
 	}
 	return paging.New("falcon "+name, q.Cursor, func(ctx context.Context, token string) (paging.Page[Host], error) {
+		if err := q.Filter.Err(); err != nil {
+			return paging.Page[Host]{}, err
+		}
 		p := hosts.NewCombinedDevicesByFilterParamsWithContext(ctx)
 		limit := int64(q.Limit)
 		p.Limit = &limit
-		setIf(&p.Filter, string(q.Filter))
+		setIf(&p.Filter, q.Filter.String())
 		setIf(&p.Sort, q.Sort)
 		setIf(&p.Offset, token)
 		var op capture
 		_, _ = hosts.New(&op, nil).CombinedDevicesByFilter(p)
-		w, err := h.c.write(op.op)
-		if err != nil {
-			return paging.Page[Host]{}, err
-		}
-		return send(ctx, h.c, resilience.Call{Name: name, Kind: resilience.Read}, w, func(a *answer) (paging.Page[Host], error) {
-			env, err := a.open(name)
-			if err != nil {
-				return paging.Page[Host]{}, err
-			}
-			more := env.pagination()
-			if token == "" && len(env.Resources) == 0 && more.Total > 0 && more.Next == "" {
-				// An empty list must not be believed when it says that it is not empty.
-				return paging.Page[Host]{}, a.malformed(name, fmt.Errorf("it has none of %d hosts", more.Total))
-			}
-			out := paging.Page[Host]{Next: more.Next, Total: more.Total}
-			for _, raw := range env.Resources {
-				out.Rows = append(out.Rows, readRow(name, raw, parseHost))
-			}
-			for _, m := range env.Errors { // beside resources: something is missing among them
-				out.Rows = append(out.Rows, missingRow[Host](name, a, m))
-			}
-			return out, nil
-		})
+		return page(ctx, h.c, name, &op, hostRows, token == "", func(more pagination) string { return more.Next })
 	})
 }
+
+var hostRows = rows[Host]{id: "device_id", parse: parseHost}
 
 // Get returns one host, or an error that matches ErrNotFound.
 func (h *Hosts) Get(ctx context.Context, id string) (Host, error) {
@@ -144,7 +126,7 @@ func (h *Hosts) Get(ctx context.Context, id string) (Host, error) {
 			return Host{}, err
 		}
 		for _, raw := range env.Resources {
-			if r := readRow(name, raw, parseHost); r.Value.ID == id || r.Err != nil {
+			if r := hostRows.read(name, raw); r.Value.ID == id || r.Err != nil {
 				return r.Value, r.Err
 			}
 		}
@@ -207,25 +189,6 @@ func (h *Hosts) act(ctx context.Context, name, action, id string, done, pending 
 		}
 	}
 	return out, err
-}
-
-func readRow[T any](operation string, raw json.RawMessage, parse func(json.RawMessage) (T, error)) paging.Row[T] {
-	v, err := parse(raw)
-	if err != nil {
-		var o lenient.Object
-		_ = json.Unmarshal(raw, &o)
-		return paging.Row[T]{Err: &RowError{Operation: "falcon " + operation, ID: o.Str("device_id"), Raw: raw, Err: err}}
-	}
-	return paging.Row[T]{Value: v}
-}
-
-// missingRow stands for what an error beside the rows says is missing.
-func missingRow[T any](operation string, a *answer, m apiMessage) paging.Row[T] {
-	said := m.public()
-	return paging.Row[T]{Err: &RowError{
-		Operation: "falcon " + operation, ID: said.ID,
-		Err: &APIError{Operation: operation, Status: said.Code, Messages: []Message{said}, TraceID: a.traceID()},
-	}}
 }
 
 func checkID(operation, id string) error {

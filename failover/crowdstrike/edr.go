@@ -50,7 +50,7 @@ func (d *endpoints) Find(ctx context.Context, q edr.Query) iter.Seq2[edr.Record,
 // one, others what the system is called.
 func byName(name string) falcon.FQL {
 	if name == "" {
-		return ""
+		return falcon.FQL{}
 	}
 	label, _, _ := strings.Cut(name, ".")
 	var names []string

@@ -158,6 +158,8 @@ func (o object) values(path string) []string {
 			return []string{v}
 		case bool:
 			return []string{strconv.FormatBool(v)}
+		case int:
+			return []string{strconv.Itoa(v)}
 		}
 		return nil
 	}

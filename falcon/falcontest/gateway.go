@@ -19,7 +19,9 @@ type cloud struct {
 	cfg     Config
 	tokens  tokens
 	fleet   fleet
+	alerts  alerts
 	scrolls scrolls
+	streams streams
 	traces  atomic.Uint64
 
 	requests, tokenRequests, badTokens sim.Window
@@ -30,6 +32,8 @@ func newCloud(cfg Config) *cloud {
 	c.tokens.live = map[string]token{}
 	c.fleet = fleet{now: cfg.Now, actionTime: cfg.ActionTime, cid: cfg.CID, hosts: map[string]*device{}}
 	c.scrolls.open = map[string]*scroll{}
+	c.streams.init(cfg)
+	c.alerts.byID = map[string]*Alert{}
 	c.requests = sim.Window{Limit: cfg.Quota, Per: time.Minute}
 	c.tokenRequests = sim.Window{Limit: cfg.TokenQuota, Per: time.Minute}
 	c.badTokens = sim.Window{Limit: cfg.BadTokenQuota, Per: time.Minute}
@@ -52,6 +56,14 @@ var operations = map[string]operation{
 	"POST /devices/entities/devices/v2":         {"devices:read", (*cloud).postHosts},
 	"GET /devices/entities/online-state/v1":     {"devices:read", (*cloud).onlineState},
 	"POST /devices/entities/devices-actions/v2": {"devices:write", (*cloud).performAction},
+
+	"GET /alerts/queries/alerts/v2":    {"alerts:read", (*cloud).queryAlerts},
+	"POST /alerts/entities/alerts/v2":  {"alerts:read", (*cloud).getAlerts},
+	"POST /alerts/combined/alerts/v1":  {"alerts:read", (*cloud).combinedAlerts},
+	"PATCH /alerts/entities/alerts/v3": {"alerts:write", (*cloud).updateAlerts},
+
+	"GET " + discoverPath:                 {"streaming:read", (*cloud).discoverStreams},
+	"POST " + refreshPath + "{partition}": {"streaming:read", (*cloud).refreshSession},
 }
 
 // call is one request on its way through the gateway.
@@ -77,7 +89,7 @@ func (c *cloud) serve(w http.ResponseWriter, r *http.Request) {
 		c.redirect(q)
 		return
 	case strings.HasPrefix(host, "firehose."):
-		q.fail(http.StatusNotFound, byGateway, "404: Page Not Found") // no feed has been opened
+		c.serveFeed(q)
 		return
 	case isToken(r):
 		c.serveToken(q)
@@ -93,7 +105,7 @@ func (c *cloud) serve(w http.ResponseWriter, r *http.Request) {
 	if !c.take(q, &c.requests, q.token.cid) {
 		return
 	}
-	op, ok := operations[r.Method+" "+r.URL.Path]
+	op, ok := operations[route(r)]
 	switch {
 	case !ok:
 		q.fail(http.StatusNotFound, byGateway, "404: Page Not Found")

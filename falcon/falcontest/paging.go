@@ -128,8 +128,9 @@ func (q *call) endOfScroll() { q.list(object{{"total", 0}, {"offset", ""}}, []st
 // listing began. A host's last_seen moves with the clock; a listing sorted by it
 // would begin again on every page if it were not read as of one moment.
 type place struct {
-	After key   `json:"a"`
-	Began int64 `json:"t"` // unix nanoseconds
+	After key    `json:"a"`
+	Began int64  `json:"t"` // unix nanoseconds
+	Sort  string `json:"s,omitempty"`
 }
 
 // combinedHosts returns whole devices and pages by "next". Nothing is kept in

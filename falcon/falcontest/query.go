@@ -34,7 +34,7 @@ func (q *call) query() (query, bool) {
 		}
 	}
 	var ok bool
-	if out.order, ok = parseOrder(params.Get("sort")); !ok {
+	if out.order, ok = parseOrder(params.Get("sort"), knownField); !ok {
 		q.reject(http.StatusBadRequest, "Invalid sort expression supplied")
 		return out, false
 	}
@@ -43,7 +43,7 @@ func (q *call) query() (query, bool) {
 
 // parseOrder reads "hostname.asc"; "hostname|asc" is accepted elsewhere in the
 // API and so here. Nothing means device_id.asc.
-func parseOrder(s string) (order, bool) {
+func parseOrder(s string, known func(string) bool) (order, bool) {
 	if s == "" {
 		return order{field: "device_id"}, true
 	}
@@ -56,7 +56,7 @@ func parseOrder(s string) (order, bool) {
 			o = order{s[:i], false}
 		}
 	}
-	return o, knownField(o.field)
+	return o, known(o.field)
 }
 
 // key is where a device stands in the order.

@@ -1,6 +1,6 @@
 // Package falcontest is a CrowdStrike Falcon cloud to test against, in process:
 // real HTTP over TLS, with tokens, scopes, quotas, region redirects, the paging
-// families and the containment state machine of the real one.
+// families, the containment state machine and the event streams of the real one.
 //
 //	srv, err := falcontest.NewServer(falcontest.Config{Hosts: []falcontest.Host{{Hostname: "ws-042"}}})
 //	...
@@ -17,6 +17,7 @@
 package falcontest
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -53,6 +54,9 @@ type Config struct {
 	// Hosts are the devices known at the start. See [Host] for the defaults.
 	Hosts []Host
 
+	// Alerts are those raised before the start. See [Alert] for the defaults.
+	Alerts []Alert
+
 	// ActionTime is how long a host stays containment_pending or
 	// lift_containment_pending; default one second. A negative value means for
 	// ever, as on a machine that is switched off.
@@ -65,6 +69,22 @@ type Config struct {
 	Quota         int // with a valid token, per CID; default 6000
 	TokenQuota    int // to /oauth2/, per source address; default 300
 	BadTokenQuota int // without a valid token or to the wrong region, per source address; default 15
+
+	// The event streams: one per partition, see [Server.Publish].
+	Partitions int // default 1
+	// Heartbeat is how long a feed sends nothing before it sends a blank line;
+	// default 30 seconds.
+	Heartbeat time.Duration
+	// SessionInterval is how long a session lasts from its beginning and from each
+	// refresh; default 1800 seconds. Clients are told whole seconds, rounded down.
+	SessionInterval time.Duration
+	// SessionTokenLife is how long a session token opens feeds; default 4 hours.
+	SessionTokenLife time.Duration
+	// EventRetention is how long events are kept; default 7 days.
+	EventRetention time.Duration
+	// StreamAudit writes an AuthActivityAuditEvent into the partition whenever a
+	// feed starts or stops, as the real service does.
+	StreamAudit bool
 
 	// Faults is the script of what goes wrong; nil means nothing yet, see [Server.Faults].
 	Faults *fault.Plan
@@ -103,7 +123,7 @@ func (cfg *Config) setDefaults() error {
 			return fmt.Errorf("falcontest: scope %q is not of the form devices:read", s)
 		}
 	}
-	return nil
+	return cfg.setStreamDefaults()
 }
 
 func orDefault[T comparable](v *T, def T) {
@@ -134,6 +154,12 @@ func NewServer(cfg Config) (*Server, error) {
 		if id, ok := c.fleet.add(h, false); !ok {
 			return nil, fmt.Errorf("falcontest: two hosts with DeviceID %q", id)
 		}
+	}
+	for _, a := range cfg.Alerts {
+		if a.ID == "" {
+			return nil, errors.New("falcontest: an alert without an ID")
+		}
+		c.alerts.add(a, cfg.CID, cfg.Now())
 	}
 	s, err := sim.Start(sim.Config{
 		Hosts: hostNames(cfg.Cloud), Handler: http.HandlerFunc(c.serve),
@@ -166,6 +192,20 @@ func (s *Server) SetStatus(id, status string) { s.cloud.fleet.setStatus(id, stat
 // Effects returns every action that came through the API and really changed a
 // host, oldest first, whether or not its answer reached the client.
 func (s *Server) Effects() []Effect { return s.cloud.fleet.done() }
+
+// Alerts returns the current state of every alert, by ID.
+func (s *Server) Alerts() []Alert { return s.cloud.alerts.all() }
+
+// AddAlert raises an alert, or replaces the one with the same ID, which must not
+// be empty.
+func (s *Server) AddAlert(a Alert) { s.cloud.alerts.add(a, s.cloud.cfg.CID, s.cloud.cfg.Now()) }
+
+// CheckFilter tells what is wrong with a filter in Falcon's query language, as far
+// as the simulator knows the language; fields of any name will do.
+func CheckFilter(filter string) error {
+	_, err := parseFilter(filter, nil)
+	return err
+}
 
 // RevokeTokens makes every token issued so far answer 401.
 func (s *Server) RevokeTokens() { s.cloud.tokens.revokeAll() }

@@ -4,6 +4,7 @@ package lenient
 
 import (
 	"encoding/json"
+	"strconv"
 	"time"
 )
 
@@ -22,6 +23,22 @@ func (o Object) Str(name string) string {
 		return string(raw)
 	}
 	return ""
+}
+
+// Int is a whole number, also one that is written as a string.
+func (o Object) Int(name string) int64 {
+	n, err := strconv.ParseInt(o.Str(name), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// Object is an object within this one.
+func (o Object) Object(name string) Object {
+	var inner Object
+	_ = json.Unmarshal(o[name], &inner)
+	return inner
 }
 
 // Strs is a list of strings.

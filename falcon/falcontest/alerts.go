@@ -1,0 +1,278 @@
+package falcontest
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Alert is an alert of the simulated cloud. Only ID is required.
+type Alert struct {
+	ID          string // composite id
+	CID         string // default: the server's
+	DeviceID    string
+	Hostname    string
+	Product     string // default epp
+	Name        string
+	Description string
+	Severity    int
+	Status      string // default new
+	Tactic      string
+	Technique   string
+	AssignedTo  string // uuid
+	Tags        []string
+	Comments    []string
+	Hidden      bool // show_in_ui is false
+	Created     time.Time
+	Updated     time.Time
+}
+
+const (
+	maxAlertIDs      = 1000
+	maxAlertCombined = 1000
+	maxAlertQuery    = 10000
+	afterLife        = 10 * time.Minute // of an "after" token; that it ends is known (404), when is assumed
+	byAlerts         = "detectsapi"
+)
+
+type alerts struct {
+	mu   sync.Mutex
+	byID map[string]*Alert
+}
+
+func (s *alerts) add(a Alert, cid string, now time.Time) {
+	orDefault(&a.CID, cid)
+	orDefault(&a.Product, "epp")
+	orDefault(&a.Status, "new")
+	orDefault(&a.Created, now)
+	orDefault(&a.Updated, a.Created)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.byID[a.ID] = &a
+}
+
+func (s *alerts) all() []Alert {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []Alert
+	for _, a := range s.byID {
+		c := *a
+		c.Tags, c.Comments = slices.Clone(a.Tags), slices.Clone(a.Comments)
+		out = append(out, c)
+	}
+	slices.SortFunc(out, func(a, b Alert) int { return strings.Compare(a.ID, b.ID) })
+	return out
+}
+
+var severityNames = []string{"Informational", "Low", "Medium", "High", "Critical"}
+
+// object is the alert as the API shows it.
+func (a *Alert) object() object {
+	nanos := func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
+	return object{
+		{"composite_id", a.ID}, {"id", a.ID[strings.LastIndexByte(a.ID, ':')+1:]}, {"cid", a.CID}, {"agent_id", a.DeviceID},
+		{"product", a.Product}, {"type", "ldt"}, {"name", a.Name}, {"display_name", a.Name}, {"description", a.Description},
+		{"severity", a.Severity}, {"severity_name", severityNames[min(a.Severity/20, 4)]}, {"confidence", a.Severity},
+		{"status", a.Status}, {"tactic", a.Tactic}, {"technique", a.Technique}, {"assigned_to_uuid", a.AssignedTo},
+		{"tags", list(a.Tags)}, {"show_in_ui", !a.Hidden}, {"device", object{{"device_id", a.DeviceID}, {"hostname", a.Hostname}}},
+		{"timestamp", nanos(a.Created)}, {"created_timestamp", nanos(a.Created)}, {"updated_timestamp", nanos(a.Updated)},
+	}
+}
+
+// search returns the matching alerts in order; what is wrong is answered 400.
+func (c *cloud) searchAlerts(q *call, filter, sort string) (rows []row, o order, ok bool) {
+	var match expr
+	if filter != "" {
+		var err error
+		if match, err = parseFilter(filter, nil); err != nil {
+			q.reject(http.StatusBadRequest, "invalid filter expression supplied: "+err.Error())
+			return nil, o, false
+		}
+	}
+	orDefault(&sort, "created_timestamp|desc")
+	if o, ok = parseOrder(sort, func(string) bool { return true }); !ok {
+		q.reject(http.StatusBadRequest, "Invalid sort expression supplied")
+		return nil, o, false
+	}
+	for _, a := range c.alerts.all() {
+		if shown := a.object(); q.token.sees(a.CID) && (match == nil || match.match(shown, q.now)) {
+			rows = append(rows, row{key{strings.Join(shown.values(o.field), ","), a.ID}, shown})
+		}
+	}
+	slices.SortFunc(rows, func(a, b row) int { return o.compare(a.key, b.key) })
+	return rows, o, true
+}
+
+func (c *cloud) queryAlerts(q *call) {
+	params := q.r.URL.Query()
+	limit, ok := q.number("limit", defaultLimit, 0, maxAlertQuery)
+	if !ok {
+		return
+	}
+	offset, ok := q.number("offset", 0, 0, maxAlertQuery)
+	if !ok {
+		return
+	}
+	if offset+limit > maxWindow {
+		q.reject(http.StatusBadRequest, "limit + offset must be less than 10000")
+		return
+	}
+	if rows, _, ok := c.searchAlerts(q, params.Get("filter"), params.Get("sort")); ok {
+		ids := deviceIDs(rows)
+		q.list(object{{"offset", offset}, {"limit", limit}, {"total", len(ids)}}, ids[min(offset, len(ids)):min(offset+limit, len(ids))])
+	}
+}
+
+// combinedAlerts pages by "after": the sort key of the last alert, and when the
+// listing began.
+func (c *cloud) combinedAlerts(q *call) {
+	var body struct {
+		Filter, Sort, After string
+		Limit               int
+	}
+	if err := json.NewDecoder(q.r.Body).Decode(&body); err != nil || body.Limit < 0 || body.Limit > maxAlertCombined {
+		q.reject(http.StatusBadRequest, "Bad request")
+		return
+	}
+	orDefault(&body.Limit, defaultLimit)
+	p := place{Began: q.now.UnixNano(), Sort: body.Sort}
+	if body.After != "" {
+		if !p.decode(body.After) || p.Sort != body.Sort { // another order makes it worthless
+			q.reject(http.StatusBadRequest, "Bad request")
+			return
+		}
+		if q.now.Sub(time.Unix(0, p.Began)) > afterLife {
+			q.reject(http.StatusNotFound, "Search context expired, 'after' key no longer valid")
+			return
+		}
+	}
+	rows, o, ok := c.searchAlerts(q, body.Filter, body.Sort)
+	if !ok {
+		return
+	}
+	total := len(rows)
+	for body.After != "" && len(rows) > 0 && o.compare(rows[0].key, p.After) <= 0 {
+		rows = rows[1:]
+	}
+	page := rows[:min(body.Limit, len(rows))]
+	paging := object{{"limit", body.Limit}, {"total", total}}
+	if len(page) < len(rows) {
+		p.After, p.Began = page[len(page)-1].key, q.now.UnixNano()
+		paging = append(paging, member{"after", p.encode()})
+	}
+	shown := make([]object, len(page))
+	for i, r := range page {
+		shown[i] = r.device
+	}
+	q.list(paging, shown)
+}
+
+// alertBody is the body of operations on alerts.
+type alertBody struct {
+	IDs        []string `json:"composite_ids"`
+	Parameters []struct {
+		Name  string `json:"name"`
+		Value string `json:"value"`
+	} `json:"action_parameters"`
+}
+
+func (q *call) alertBody() (b alertBody, ok bool) {
+	if err := json.NewDecoder(q.r.Body).Decode(&b); err != nil {
+		q.reject(http.StatusBadRequest, "Bad request")
+		return b, false
+	}
+	return b, q.countIDs(b.IDs, maxAlertIDs)
+}
+
+func (c *cloud) getAlerts(q *call) {
+	b, ok := q.alertBody()
+	if !ok {
+		return
+	}
+	found, missing := []object{}, []apiError{}
+	c.alerts.mu.Lock()
+	for _, id := range b.IDs {
+		if a := c.alerts.byID[id]; a != nil && q.token.sees(a.CID) {
+			found = append(found, a.object())
+		} else {
+			missing = append(missing, unknownAlert(id))
+		}
+	}
+	c.alerts.mu.Unlock()
+	q.send(http.StatusOK, envelope{q.meta(byAlerts), found, missing})
+}
+
+func unknownAlert(id string) apiError {
+	return apiError{Code: http.StatusNotFound, Message: fmt.Sprintf("alert %s not found", id), ID: id}
+}
+
+// updateAlerts does removals before additions, as the documentation says.
+func (c *cloud) updateAlerts(q *call) {
+	b, ok := q.alertBody()
+	if !ok {
+		return
+	}
+	for _, p := range b.Parameters {
+		if alertActions[p.Name] == nil || p.Name == "update_status" && !slices.Contains([]string{"new", "in_progress", "reopened", "closed"}, p.Value) {
+			q.reject(http.StatusBadRequest, fmt.Sprintf("invalid action parameter %s: %s", p.Name, p.Value))
+			return
+		}
+	}
+	if len(b.Parameters) == 0 {
+		q.reject(http.StatusBadRequest, "action_parameters is required")
+		return
+	}
+	slices.SortStableFunc(b.Parameters, func(x, y struct {
+		Name  string `json:"name"`
+		Value string `json:"value"`
+	},
+	) int {
+		rank := func(name string) int {
+			if strings.HasPrefix(name, "remove_") {
+				return 0
+			}
+			return 1
+		}
+		return rank(x.Name) - rank(y.Name)
+	})
+	m, missing := q.meta(byAlerts), []apiError{}
+	m.Writes = &writes{}
+	c.alerts.mu.Lock()
+	for _, id := range b.IDs {
+		a := c.alerts.byID[id]
+		if a == nil || !q.token.sees(a.CID) {
+			missing = append(missing, unknownAlert(id))
+			continue
+		}
+		for _, p := range b.Parameters {
+			alertActions[p.Name](a, p.Value)
+		}
+		a.Updated = q.now
+		m.Writes.ResourcesAffected++
+	}
+	c.alerts.mu.Unlock()
+	q.send(http.StatusOK, envelope{m, []string{}, missing})
+}
+
+var alertActions = map[string]func(*Alert, string){
+	"update_status":  func(a *Alert, v string) { a.Status = v },
+	"assign_to_uuid": func(a *Alert, v string) { a.AssignedTo = v },
+	"unassign":       func(a *Alert, _ string) { a.AssignedTo = "" },
+	"add_tag": func(a *Alert, v string) {
+		if !slices.Contains(a.Tags, v) {
+			a.Tags = append(a.Tags, v)
+		}
+	},
+	"remove_tag": func(a *Alert, v string) {
+		a.Tags = slices.DeleteFunc(a.Tags, func(t string) bool { return t == v })
+	},
+	"remove_tags_by_prefix": func(a *Alert, v string) {
+		a.Tags = slices.DeleteFunc(a.Tags, func(t string) bool { return strings.HasPrefix(t, v) })
+	},
+	"append_comment": func(a *Alert, v string) { a.Comments = append(a.Comments, v) },
+	"show_in_ui":     func(a *Alert, v string) { a.Hidden = v == "false" },
+}
