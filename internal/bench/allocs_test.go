@@ -14,7 +14,9 @@ func TestAllocations(t *testing.T) {
 		most float64
 	}{
 		{"success", jurymast(t, telemetry{}, succeed), 6},
-		{"rejected by an open breaker", open(t, jurymast), 2},
+		{"success with a histogram", jurymast(t, telemetry{meters: meters(t)}, succeed), 6},
+		{"rejected by an open breaker", open(t, telemetry{}, jurymast), 2},
+		{"rejected with a histogram", open(t, telemetry{meters: meters(t)}, jurymast), 2},
 		{"sampled span", jurymast(t, telemetry{tracers: tracers(t)}, succeed), 14},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
