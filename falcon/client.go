@@ -23,6 +23,8 @@ type Client struct {
 	Hosts *Hosts
 	// Alerts finds, reads and changes alerts.
 	Alerts *Alerts
+	// Stream reads the event stream.
+	Stream *Stream
 
 	cfg    Config
 	policy *resilience.Policy
@@ -74,6 +76,7 @@ func New(cfg Config) (*Client, error) {
 	}
 	c.Hosts = &Hosts{c}
 	c.Alerts = &Alerts{c}
+	c.Stream = &Stream{c}
 	return c, nil
 }
 

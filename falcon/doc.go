@@ -6,7 +6,9 @@
 // and whose fault; wrapped in it is an [*APIError] with Falcon's status,
 // messages and trace id if Falcon answered at all. Reads and containment are
 // tried again, other effects never unless it is proven that they were not sent.
-// A token outage shorter than the life of the token at hand goes unnoticed.
+// A token outage shorter than the life of the token at hand goes unnoticed. The
+// event stream ([Stream.Run]) goes on from the last event that was handled,
+// however often it breaks.
 //
 // gofalcon's generated packages write the requests, Jurymast sends them and
 // reads the answers: unknown fields are kept, one bad row does not lose a page,

@@ -205,6 +205,25 @@ func (l jsonLine) digits(i int) int {
 	return i
 }
 
+// members are those of the object at i, parts of the line; nil if there is none
+// that is valid. Of a name that comes twice it is the last.
+func (l jsonLine) members(i int) map[string]json.RawMessage {
+	if i >= len(l) || l[i] != '{' {
+		return nil
+	}
+	out := make(map[string]json.RawMessage)
+	i, more := l.open(i, '}')
+	for more {
+		name, at := l.key(i)
+		end := l.value(at, 1)
+		if i, more = l.next(end, '}'); i < 0 {
+			return nil
+		}
+		out[string(unquoted(name))] = json.RawMessage(l[at:end])
+	}
+	return out
+}
+
 // jsonText is a valid value as text: a string's content; a number or a boolean as
 // it is written; nothing for the others.
 func jsonText(value []byte) []byte {

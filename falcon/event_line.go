@@ -64,8 +64,6 @@ func (r *lineReader) next() (ev Event, heartbeat bool, err error) {
 	switch valid := s.run(); {
 	case !valid:
 		return r.bad(&s, fmt.Errorf("%w: not valid JSON (%d bytes)", ErrEventMalformed, len(line))), false, nil
-	case !s.object:
-		return r.bad(&s, fmt.Errorf("%w: not a JSON object", ErrEventMalformed)), false, nil
 	case s.kind == "" && s.offset < 0:
 		return r.bad(&s, fmt.Errorf("%w: no metadata with a type or an offset", ErrEventMalformed)), false, nil
 	}
@@ -86,7 +84,7 @@ func (r *lineReader) buffered() bool {
 
 // line reads up to the next line's end, which is dropped. The line is a part of
 // the buffer, unless owned: then it was longer. Of one that is longer than maxLine
-// the rest is skipped, so that it takes no more memory than one that is not.
+// the middle is skipped, so that it takes no more memory than one that is not.
 func (r *lineReader) line() (line []byte, owned bool, err error) {
 	chunk, err := r.in.ReadSlice('\n')
 	if err == nil { // by far the most
@@ -103,8 +101,6 @@ func (r *lineReader) line() (line []byte, owned bool, err error) {
 		return nil, false, io.ErrUnexpectedEOF
 	case err != nil:
 		return nil, false, err
-	case len(line) > r.maxLine+1:
-		return line, true, nil
 	}
 	return withoutEnd(append(line, chunk...)), true, nil
 }

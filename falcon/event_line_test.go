@@ -48,6 +48,7 @@ func TestLines(t *testing.T) {
 		"events and heartbeats (D9)": {good(1) + "\n\n\r\n \n" + good(2) + "\r\n", "ok 1; heartbeat; heartbeat; heartbeat; ok 2; EOF"},
 		"nothing":                    {"", "EOF"},
 		"cut":                        {good(1) + "\n" + good(2), "ok 1; unexpected EOF"},
+		"cut at the buffer's end":    {strings.Repeat("x", lineBuffer), "unexpected EOF"},
 		"malformed, then good (D6)":  {"x\n" + good(1) + "\n{\n" + good(2) + "}\n" + good(3) + "\n", "bad -1; ok 1; bad -1; bad 2; ok 3; EOF"},
 		"two in a line":              {good(1) + good(2) + "\n" + good(3) + "\n", "bad 1; ok 3; EOF"},
 		"cut, then good":             {good(1)[:80] + "\n" + good(2) + "\n", "bad 1; ok 2; EOF"},
@@ -72,8 +73,12 @@ func TestLines(t *testing.T) {
 // In gofalcon the end of the stream is silence, or spins (D1).
 func TestEndOfStreamIsAnErrorEveryTime(t *testing.T) {
 	reset := errors.New("connection reset")
-	for _, want := range []error{io.EOF, reset} {
-		r := newLineReader(io.MultiReader(strings.NewReader(good(1)+"\n"), iotest.ErrReader(want)), 0, 0)
+	for _, want := range []error{io.EOF, reset, iotest.ErrTimeout} {
+		in := io.MultiReader(strings.NewReader(good(1)+"\n"), iotest.ErrReader(want))
+		if want == iotest.ErrTimeout { // of the second Read only
+			in = iotest.TimeoutReader(strings.NewReader(good(1) + "\n"))
+		}
+		r := newLineReader(in, 0, 0)
 		if ev, _, err := r.next(); err != nil || ev.Offset != 1 {
 			t.Fatalf("got %v, %v", ev, err)
 		}
@@ -235,7 +240,8 @@ func FuzzLineReader(f *testing.F) {
 		f.Add([]byte(s), uint16(100), uint16(0))
 		f.Add([]byte(s+"\r\n"+good(3)+"\n\n"+s), uint16(300), uint16(20))
 	}
-	f.Add([]byte(strings.Repeat(" ", 33)+"\r"+strings.Repeat(" ", 15)), uint16(32), uint16(17))
+	fits := good(1) + strings.Repeat(" ", 191-len(good(1))) // and its CR fills a buffer of 16 bytes
+	f.Add([]byte(fits+"\r\n"+fits+"\r\r\n"+fits+"\r"+strings.Repeat("x", 16)), uint16(len(fits)), uint16(16))
 	f.Add([]byte(good(1)[:90]+"\n"), uint16(60), uint16(16))
 	f.Fuzz(func(t *testing.T, junk []byte, maxLine, buffer uint16) {
 		last := good(123456789)

@@ -9,7 +9,6 @@ type scan struct {
 	line  jsonLine
 	names *interned
 
-	object    bool // the line is one
 	offset    int64
 	kind, cid string
 	created   time.Time
@@ -20,7 +19,7 @@ type scan struct {
 func (s *scan) run() bool {
 	s.forget()
 	i := s.line.space(0)
-	if s.object = s.isObject(i); s.object {
+	if s.isObject(i) {
 		i = s.top(i)
 	} else {
 		i = s.line.value(i, 0)

@@ -180,11 +180,8 @@ func (e *Event) body(types ...string) (lenient.Object, bool) {
 		if e.Type != t || e.Err != nil {
 			continue
 		}
-		var line lenient.Object
-		if json.Unmarshal(e.Raw, &line) != nil {
-			return nil, false
-		}
-		body := line.Object("event")
+		line := jsonLine(e.Raw)
+		body := jsonLine(line.members(line.space(0))["event"]).members(0)
 		return body, body != nil
 	}
 	return nil, false

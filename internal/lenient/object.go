@@ -15,11 +15,14 @@ type Object map[string]json.RawMessage
 // Str is a string; a number or a boolean is given as it is written, digits intact.
 func (o Object) Str(name string) string {
 	raw := o[name]
+	if len(raw) == 0 {
+		return ""
+	}
 	var s string
 	if json.Unmarshal(raw, &s) == nil {
 		return s
 	}
-	if len(raw) > 0 && (raw[0] == '-' || raw[0] >= '0' && raw[0] <= '9' || raw[0] == 't' || raw[0] == 'f') {
+	if raw[0] == '-' || raw[0] >= '0' && raw[0] <= '9' || raw[0] == 't' || raw[0] == 'f' {
 		return string(raw)
 	}
 	return ""
