@@ -56,6 +56,9 @@ func TestStreamAudit(t *testing.T) {
 			got = append(got, a.Event.OperationName+" "+a.Event.AuditKeyValues[3].ValueString)
 		}
 		want := []string{"streamStarted watch", "streamStarted a", "streamStopped a", "streamStopped watch", "streamStarted watch2"}
+		if len(got) != 5 {
+			c.t.Fatalf("operations %q", got)
+		}
 		slices.Sort(got[2:4]) // the two were cut at once
 		equal(c.t, "operations", got, want)
 		equal(c.t, "values", all[1].Event.AuditKeyValues, []keyValue{
@@ -67,7 +70,9 @@ func TestStreamAudit(t *testing.T) {
 		time.Sleep(time.Minute)
 		equal(c.t, "end", watch.ended(), io.EOF)
 		last := c.open(c.stream("last"), "&offset=6").audits(c.t)
-		equal(c.t, "a session that ended", last[0].Event.OperationName, "streamStopped")
+		if len(last) != 2 || last[0].Event.OperationName != "streamStopped" {
+			c.t.Errorf("after the end of a session: %+v", last)
+		}
 	})
 	bubble(t, Config{}, func(c *client) {
 		equal(c.t, "default", c.open(c.stream("a"), "").offsets(), []int64{})
