@@ -74,12 +74,28 @@ var severityNames = []string{"Informational", "Low", "Medium", "High", "Critical
 func (a *Alert) object() object {
 	nanos := func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
 	return object{
-		{"composite_id", a.ID}, {"id", a.ID[strings.LastIndexByte(a.ID, ':')+1:]}, {"cid", a.CID}, {"agent_id", a.DeviceID},
-		{"product", a.Product}, {"type", "ldt"}, {"name", a.Name}, {"display_name", a.Name}, {"description", a.Description},
-		{"severity", a.Severity}, {"severity_name", severityNames[min(a.Severity/20, 4)]}, {"confidence", a.Severity},
-		{"status", a.Status}, {"tactic", a.Tactic}, {"technique", a.Technique}, {"assigned_to_uuid", a.AssignedTo},
-		{"tags", list(a.Tags)}, {"show_in_ui", !a.Hidden}, {"device", object{{"device_id", a.DeviceID}, {"hostname", a.Hostname}}},
-		{"timestamp", nanos(a.Created)}, {"created_timestamp", nanos(a.Created)}, {"updated_timestamp", nanos(a.Updated)},
+		{"composite_id", a.ID},
+		{"id", a.ID[strings.LastIndexByte(a.ID, ':')+1:]},
+		{"cid", a.CID},
+		{"agent_id", a.DeviceID},
+		{"product", a.Product},
+		{"type", "ldt"},
+		{"name", a.Name},
+		{"display_name", a.Name},
+		{"description", a.Description},
+		{"severity", a.Severity},
+		{"severity_name", severityNames[min(a.Severity/20, 4)]},
+		{"confidence", a.Severity},
+		{"status", a.Status},
+		{"tactic", a.Tactic},
+		{"technique", a.Technique},
+		{"assigned_to_uuid", a.AssignedTo},
+		{"tags", list(a.Tags)},
+		{"show_in_ui", !a.Hidden},
+		{"device", object{{"device_id", a.DeviceID}, {"hostname", a.Hostname}}},
+		{"timestamp", nanos(a.Created)},
+		{"created_timestamp", nanos(a.Created)},
+		{"updated_timestamp", nanos(a.Updated)},
 	}
 }
 
@@ -173,11 +189,21 @@ func (c *cloud) combinedAlerts(q *call) {
 
 // alertBody is the body of operations on alerts.
 type alertBody struct {
-	IDs        []string `json:"composite_ids"`
-	Parameters []struct {
-		Name  string `json:"name"`
-		Value string `json:"value"`
-	} `json:"action_parameters"`
+	IDs        []string         `json:"composite_ids"`
+	Parameters []alertParameter `json:"action_parameters"`
+}
+
+type alertParameter struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// rank puts removals before additions, as the documentation says.
+func (p alertParameter) rank() int {
+	if strings.HasPrefix(p.Name, "remove_") {
+		return 0
+	}
+	return 1
 }
 
 func (q *call) alertBody() (b alertBody, ok bool) {
@@ -210,7 +236,6 @@ func unknownAlert(id string) apiError {
 	return apiError{Code: http.StatusNotFound, Message: fmt.Sprintf("alert %s not found", id), ID: id}
 }
 
-// updateAlerts does removals before additions, as the documentation says.
 func (c *cloud) updateAlerts(q *call) {
 	b, ok := q.alertBody()
 	if !ok {
@@ -226,19 +251,7 @@ func (c *cloud) updateAlerts(q *call) {
 		q.reject(http.StatusBadRequest, "action_parameters is required")
 		return
 	}
-	slices.SortStableFunc(b.Parameters, func(x, y struct {
-		Name  string `json:"name"`
-		Value string `json:"value"`
-	},
-	) int {
-		rank := func(name string) int {
-			if strings.HasPrefix(name, "remove_") {
-				return 0
-			}
-			return 1
-		}
-		return rank(x.Name) - rank(y.Name)
-	})
+	slices.SortStableFunc(b.Parameters, func(x, y alertParameter) int { return x.rank() - y.rank() })
 	m, missing := q.meta(byAlerts), []apiError{}
 	m.Writes = &writes{}
 	c.alerts.mu.Lock()
