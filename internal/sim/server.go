@@ -192,8 +192,11 @@ func (s *Server) Close() {
 	s.closed = true
 	clients, p := s.clients, s.proxy
 	s.mu.Unlock()
-	_ = s.http.Close()
+	// The connections first: http.Server.Close writes TLS's farewell to each under
+	// its lock, and a client in memory that does not read would hold it for ever.
+	_ = s.listener.Close()
 	s.conns.closeAll()
+	_ = s.http.Close()
 	if p != nil {
 		p.close()
 	}
