@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jurymast/jurymast/internal/safe"
 	"github.com/jurymast/jurymast/resilience"
 )
 
@@ -179,10 +180,6 @@ func Each[P, T any](ctx context.Context, g *Group[P], call Call, fn func(context
 // safely turns a panic in a goroutine, which the caller could not catch, into an
 // error.
 func safely[P, T any](ctx context.Context, m Member[P], fn func(context.Context, P) (T, error)) (v T, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("provider %s panicked: %v", m.ID, p)
-		}
-	}()
+	defer safe.Catch(&err, "provider "+m.ID)
 	return fn(ctx, m.Value)
 }

@@ -14,8 +14,8 @@ import (
 // speculate is Do for interchangeable reads: as soon as a provider takes longer
 // than it usually does for this call, the next is asked as well. The first good
 // answer counts; the others are given up, and waited for, so that no goroutine
-// stays behind. A provider that was given up has been slow, and its policy counts
-// it so.
+// stays behind. Being given up opens no breaker; a provider that was slow is left by
+// further calls for a while.
 func speculate[P, T any](ctx context.Context, g *Group[P], call Call, fn func(context.Context, P) (T, error)) (Result[T], error) {
 	var r Result[T]
 	deadline, _ := g.deadline(ctx)

@@ -97,10 +97,7 @@ func (s *Stream) Run(ctx context.Context, cfg StreamConfig) error {
 		if class := resilience.Of(err).Class; class == resilience.Denied || class == resilience.Misuse || class == resilience.Sunset {
 			return fmt.Errorf("falcon stream %s: %w", cfg.AppID, err)
 		}
-		if time.Since(began) > time.Minute {
-			waits.Reset()
-		}
-		wait := max(waits.NextBackOff(), resilience.Of(err).RetryAfter)
+		wait := waits.after(began, err)
 		s.c.cfg.Logger.Warn("falcon stream interrupted", "appId", cfg.AppID, "error", err, "again_in", wait)
 		select {
 		case <-ctx.Done():
@@ -110,10 +107,21 @@ func (s *Stream) Run(ctx context.Context, cfg StreamConfig) error {
 	}
 }
 
-// streamWaits are the waits before a connection or a discovery is tried again.
-func streamWaits() *backoff.ExponentialBackOff {
-	return backoff.NewExponentialBackOff(
-		backoff.WithInitialInterval(time.Second), backoff.WithMaxInterval(30*time.Second), backoff.WithMaxElapsedTime(0))
+// waits are those before a connection or a discovery is tried again.
+type waits struct{ *backoff.ExponentialBackOff }
+
+func streamWaits() waits {
+	return waits{backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(time.Second), backoff.WithMaxInterval(30*time.Second), backoff.WithMaxElapsedTime(0))}
+}
+
+// after returns the wait after what began then ended with err: from the shortest
+// on again if it had gone well for a minute.
+func (w waits) after(began time.Time, err error) time.Duration {
+	if time.Since(began) > time.Minute {
+		w.Reset()
+	}
+	return max(w.NextBackOff(), resilience.Of(err).RetryAfter)
 }
 
 // streaming is one Run.

@@ -12,7 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/jurymast/jurymast/resilience"
+	"github.com/jurymast/jurymast/internal/safe"
 )
 
 // feed reads one partition as long as its session lasts.
@@ -46,10 +46,7 @@ func (f *feed) read(ctx, reading context.Context) error {
 		case err == errHandle || sessionOver(err) || f.silent > 2:
 			return err
 		}
-		if time.Since(began) > time.Minute {
-			waits.Reset()
-		}
-		wait := max(waits.NextBackOff(), resilience.Of(err).RetryAfter)
+		wait := waits.after(began, err)
 		f.run.c.cfg.Logger.Info("falcon stream: a partition is opened again",
 			"appId", f.run.cfg.AppID, "partition", f.session.partition, "error", err, "again_in", wait)
 		select {
@@ -132,7 +129,10 @@ func (f *feed) handle(ctx context.Context, batch []Event) error {
 		return ctx.Err()
 	}
 	f.busy.Store(true)
-	err := safely(func() error { return f.run.cfg.Handle(ctx, batch) })
+	err := func() (err error) {
+		defer safe.Catch(&err, "StreamConfig.Handle")
+		return f.run.cfg.Handle(ctx, batch)
+	}()
 	f.hear()
 	f.busy.Store(false)
 	f.run.acknowledge(f.session.partition, batch, err)
@@ -144,17 +144,6 @@ func (f *feed) handle(ctx context.Context, batch []Event) error {
 
 // errHandle: Handle failed, see streaming.failed.
 var errHandle = errors.New("the events were not handled")
-
-// safely turns a panic in a goroutine, which the caller could not catch, into an
-// error.
-func safely(f func() error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("StreamConfig.Handle panicked: %v", p)
-		}
-	}()
-	return f()
-}
 
 func (f *feed) query() map[string][]string {
 	q := f.session.feed.Query()

@@ -3,25 +3,25 @@ package resilience
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/jurymast/jurymast/internal/hedge"
+	"github.com/jurymast/jurymast/internal/safe"
 )
 
 // Hedge makes a read at the first of several equivalent endpoints, each behind a
 // policy of its own: the hosts of one service's regions, say. As soon as an
 // endpoint takes three times as long as it usually does for this call, or fails,
 // the next one is asked as well; the first good answer counts and the others are
-// given up, which counts against an endpoint only if it was slow. fn gets the
-// index of the endpoint.
+// given up. Being given up opens no breaker, but an endpoint that was slow is
+// left by further calls for a while. fn gets the index of the endpoint.
 //
 // Asking besides an endpoint that has not failed draws on that one's retry
-// budget: hedging must not double the load while all of them are slow. Endpoints before the last are told that a backup is waiting
-// ([WithBackup]), so that they neither retry patiently nor hold the call up while
-// their breaker is open.
+// budget: hedging must not double the load while all of them are slow. Endpoints
+// before the last are told that a backup is waiting ([WithBackup]), so that they
+// neither retry patiently nor hold the call up while their breaker is open.
 //
 // Only a Read is hedged, because an effect could happen twice. If no endpoint
 // answers, the error joins the [*Error] of each that was asked. Hedge costs a
@@ -49,7 +49,7 @@ func Hedge[T any](ctx context.Context, endpoints []*Policy, call Call, fn func(c
 				ctx = WithBackup(ctx)
 			}
 			return Do(ctx, endpoints[i], call, func(ctx context.Context) (v T, err error) {
-				defer recovered(&err)
+				defer safe.Catch(&err, "the call")
 				return fn(ctx, i)
 			})
 		},
@@ -77,12 +77,4 @@ func Hedge[T any](ctx context.Context, endpoints []*Policy, call Call, fn func(c
 		return zero, errs[0]
 	}
 	return zero, errors.Join(errs...)
-}
-
-// recovered turns a panic in a goroutine, which the caller could not catch, into
-// an error.
-func recovered(err *error) {
-	if p := recover(); p != nil {
-		*err = fmt.Errorf("the call panicked: %v", p)
-	}
 }

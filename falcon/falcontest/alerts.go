@@ -171,8 +171,8 @@ func (c *cloud) combinedAlerts(q *call) {
 		return
 	}
 	total := len(rows)
-	for body.After != "" && len(rows) > 0 && o.compare(rows[0].key, p.After) <= 0 {
-		rows = rows[1:]
+	if body.After != "" {
+		rows = o.beyond(rows, p.After)
 	}
 	page := rows[:min(body.Limit, len(rows))]
 	paging := object{{"limit", body.Limit}, {"total", total}}

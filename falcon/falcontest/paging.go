@@ -153,8 +153,8 @@ func (c *cloud) combinedHosts(q *call) {
 	}
 	rows := c.fleet.search(query, q.token, time.Unix(0, p.Began))
 	rest := rows
-	for offset != "" && len(rest) > 0 && query.order.compare(rest[0].key, p.After) <= 0 {
-		rest = rest[1:]
+	if offset != "" {
+		rest = query.order.beyond(rows, p.After)
 	}
 	page := rest[:min(limit, len(rest))]
 	paging := object{{"limit", limit}, {"offset", offset}, {"total", len(rows)}}

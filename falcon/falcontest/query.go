@@ -79,6 +79,14 @@ func (o order) compare(a, b key) int {
 	return cmp.Or(v, strings.Compare(a.ID, b.ID))
 }
 
+// beyond returns the rows, which are in order, that come after the key.
+func (o order) beyond(rows []row, after key) []row {
+	for len(rows) > 0 && o.compare(rows[0].key, after) <= 0 {
+		rows = rows[1:]
+	}
+	return rows
+}
+
 // search returns the matching devices in order.
 func (f *fleet) search(q query, t token, now time.Time) []row {
 	f.mu.Lock()

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jurymast/jurymast/internal/safe"
 	"github.com/jurymast/jurymast/resilience"
 )
 
@@ -144,11 +145,7 @@ func (s *Source) start(ctx context.Context) *flight {
 
 // fetchSafely keeps a panicking credential from taking the process down.
 func (s *Source) fetchSafely(ctx context.Context) (t Token, err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = fmt.Errorf("the credential panicked: %v", v)
-		}
-	}()
+	defer safe.Catch(&err, "the credential")
 	return s.fetch(ctx)
 }
 
