@@ -42,8 +42,8 @@ type StreamConfig struct {
 	// MaxBatch bounds the events of one Handle. Default 500.
 	MaxBatch int
 	// Handle gets the events of one partition, in order, as many as have arrived;
-	// nil acknowledges them. Store the last one's Partition and Offset with what
-	// became of them: that is the After of the next start. Partitions are handled
+	// nil acknowledges them. Store the Partition and Offset of the last one without
+	// Err with what became of them: that is the After of the next start. Partitions are handled
 	// at the same time, each waits for its own Handle and is not read meanwhile. An
 	// error ends Run, which returns it. Events with Err must be handled too: they
 	// are what could not be read.
@@ -176,7 +176,8 @@ func (r *streaming) acknowledge(partition int, events []Event, err error) {
 		return
 	}
 	for _, e := range events {
-		if last, ok := r.after[partition]; e.Offset >= 0 && (!ok || e.Offset > last) {
+		// A bad line's offset may be anything: one far ahead would hide all that follows.
+		if last, ok := r.after[partition]; e.Err == nil && e.Offset >= 0 && (!ok || e.Offset > last) {
 			r.after[partition] = e.Offset
 		}
 	}

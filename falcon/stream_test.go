@@ -158,6 +158,22 @@ func TestWhatWasHandledDoesNotComeAgain(t *testing.T) {
 	})
 }
 
+// The offset of a line that cannot be read may be anything. Believed, it would hide
+// every event that follows.
+func TestABadLinesOffsetIsNotBelieved(t *testing.T) {
+	cloud(t, falcontest.Config{}, nil, func(t *testing.T, srv *falcontest.Server, c *falcon.Client) {
+		var got consumer
+		defer streaming(t, c, falcon.StreamConfig{AppID: "test", Handle: got.handle})()
+		srv.PublishRaw(0, []byte(`{"metadata":{"offset":999999,"eventType":"X"},"event":{`))
+		time.Sleep(time.Second)
+		want := append([]int64{999999}, publish(srv, 0, 3)...)
+		time.Sleep(time.Second)
+		if !slices.Equal(got.offsets(0), want) {
+			t.Errorf("got %v, want %v", got.offsets(0), want)
+		}
+	})
+}
+
 // gofalcon D3: every refresh is of partition 0, and the others end after half an hour.
 func TestStreamRefreshesEveryPartition(t *testing.T) {
 	cloud(t, falcontest.Config{Partitions: 2}, nil, func(t *testing.T, srv *falcontest.Server, c *falcon.Client) {
