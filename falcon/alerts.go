@@ -120,7 +120,7 @@ func (s *Alerts) Query(q AlertQuery) *List[Alert] {
 		}
 		var op capture
 		_, _ = alerts.New(&op, nil).PostCombinedAlertsV1(p)
-		return page(ctx, s.c, name, &op, alertRows, token == "", func(more pagination) string { return more.After })
+		return page(ctx, s.c, name, &op, alertRows, token == "", func(more pagination, _ int) string { return more.After })
 	})
 }
 

@@ -99,7 +99,7 @@ func (h *Hosts) Query(q HostQuery) *List[Host] {
 		setIf(&p.Offset, token)
 		var op capture
 		_, _ = hosts.New(&op, nil).CombinedDevicesByFilter(p)
-		return page(ctx, h.c, name, &op, hostRows, token == "", func(more pagination) string { return more.Next })
+		return page(ctx, h.c, name, &op, hostRows, token == "", func(more pagination, _ int) string { return more.Next })
 	})
 }
 

@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
-	"strconv"
 
 	"github.com/jurymast/jurymast/internal/lenient"
 	"github.com/jurymast/jurymast/internal/paging"
@@ -31,8 +29,9 @@ func (r rows[T]) read(operation string, raw json.RawMessage) paging.Row[T] {
 }
 
 // page sends an operation that reads and makes a page of its answer. next picks
-// the token of the next page, nil means that there is none.
-func page[T any](ctx context.Context, c *Client, name string, op *capture, r rows[T], first bool, next func(pagination) string) (paging.Page[T], error) {
+// the token of the next page, given how many rows came; nil means that there is
+// none.
+func page[T any](ctx context.Context, c *Client, name string, op *capture, r rows[T], first bool, next func(more pagination, came int) string) (paging.Page[T], error) {
 	w, err := c.write(op.op)
 	if err != nil {
 		return paging.Page[T]{}, err
@@ -45,7 +44,7 @@ func page[T any](ctx context.Context, c *Client, name string, op *capture, r row
 		more := env.pagination()
 		out := paging.Page[T]{Total: more.Total}
 		if next != nil {
-			out.Next = next(more)
+			out.Next = next(more, len(env.Resources))
 		}
 		if first && len(env.Resources) == 0 && more.Total > 0 && out.Next == "" {
 			// An empty list must not be believed when it says that it is not empty.
@@ -61,6 +60,42 @@ func page[T any](ctx context.Context, c *Client, name string, op *capture, r row
 	})
 }
 
+// single sends an operation that answers with one row. What Falcon says beside the
+// row is in the error, and the row is there all the same.
+func single[T any](ctx context.Context, c *Client, call resilience.Call, op *capture, r rows[T]) (T, error) {
+	var zero T
+	w, err := c.write(op.op)
+	if err != nil {
+		return zero, err
+	}
+	type result struct {
+		row     T
+		refused []error
+	}
+	out, err := send(ctx, c, call, w, func(a *answer) (result, error) {
+		env, err := a.open(call.Name)
+		if err != nil {
+			return result{}, err
+		}
+		if len(env.Resources) == 0 {
+			return result{}, a.malformed(call.Name, errors.New("it has no resource"))
+		}
+		row := r.read(call.Name, env.Resources[0])
+		if row.Err != nil {
+			return result{}, a.malformed(call.Name, row.Err)
+		}
+		out := result{row: row.Value}
+		for _, m := range env.Errors {
+			out.refused = append(out.refused, rowError(call.Name, a, m))
+		}
+		return out, nil
+	})
+	if err != nil {
+		return zero, err
+	}
+	return out.row, errors.Join(out.refused...)
+}
+
 // rowError is what Falcon says of one row beside the others.
 func rowError(operation string, a *answer, m apiMessage) *RowError {
 	said := m.public()
@@ -68,46 +103,6 @@ func rowError(operation string, a *answer, m apiMessage) *RowError {
 		Operation: "falcon " + operation, ID: said.ID,
 		Err: &APIError{Operation: operation, Status: said.Code, Messages: []Message{said}, TraceID: a.traceID()},
 	}
-}
-
-// byIDs lists the rows of ids, so many a call. Every id that gave no row gives a
-// *RowError.
-func byIDs[T any](name string, ids []string, chunk int, get func(context.Context, []string) (paging.Page[T], error), idOf func(T) string) *List[T] {
-	return paging.New("falcon "+name, "", func(ctx context.Context, token string) (paging.Page[T], error) {
-		from, _ := strconv.Atoi(token) // "" is the beginning
-		some := ids[min(from, len(ids)):min(from+chunk, len(ids))]
-		if len(some) == 0 {
-			return paging.Page[T]{}, nil
-		}
-		if slices.Contains(some, "") {
-			return paging.Page[T]{}, resilience.Misusef("falcon %s: one of the ids is empty", name)
-		}
-		out, err := get(ctx, some)
-		if api, ok := errors.AsType[*APIError](err); ok && api.Status == http.StatusNotFound {
-			out, err = paging.Page[T]{}, nil // none of them is known
-		}
-		if err != nil {
-			return out, err
-		}
-		told := map[string]bool{}
-		for _, r := range out.Rows {
-			if re, ok := errors.AsType[*RowError](r.Err); ok {
-				told[re.ID] = true
-			} else {
-				told[idOf(r.Value)] = true
-			}
-		}
-		for _, id := range some {
-			if !told[id] {
-				out.Rows = append(out.Rows, paging.Row[T]{Err: &RowError{Operation: "falcon " + name, ID: id, Err: ErrNotFound}})
-			}
-		}
-		out.Total = int64(len(ids))
-		if from+chunk < len(ids) {
-			out.Next = strconv.Itoa(from + chunk)
-		}
-		return out, nil
-	})
 }
 
 // changeAll sends an operation that changes the given ids, so many a call, and

@@ -60,7 +60,7 @@ func (c *cloud) performAction(q *call) {
 	if len(affected) == 0 {
 		status = errs[0].Code
 	}
-	m := q.meta(byDeviceAPI)
+	m := q.meta(q.by)
 	m.Writes = &writes{ResourcesAffected: len(affected)}
 	q.send(status, envelope{m, affected, errs})
 }

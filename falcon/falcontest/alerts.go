@@ -3,6 +3,7 @@ package falcontest
 import (
 	"encoding/json"
 	"fmt"
+	"iter"
 	"net/http"
 	"slices"
 	"strings"
@@ -35,8 +36,6 @@ const (
 	maxAlertIDs      = 1000
 	maxAlertCombined = 1000
 	maxAlertQuery    = 10000
-	afterLife        = 10 * time.Minute // of an "after" token; that it ends is known (404), when is assumed
-	byAlerts         = "detectsapi"
 )
 
 type alerts struct {
@@ -99,92 +98,43 @@ func (a *Alert) object() object {
 	}
 }
 
-// search returns the matching alerts in order; what is wrong is answered 400.
-func (c *cloud) searchAlerts(q *call, filter, sort string) (rows []row, o order, ok bool) {
-	var match expr
-	if filter != "" {
-		var err error
-		if match, err = parseFilter(filter, nil); err != nil {
-			q.reject(http.StatusBadRequest, "invalid filter expression supplied: "+err.Error())
-			return nil, o, false
+// each gives the alerts that a token may see.
+func (s *alerts) each(t token) iter.Seq2[string, object] {
+	return func(yield func(string, object) bool) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for id, a := range s.byID {
+			if t.sees(a.CID) && !yield(id, a.object()) {
+				return
+			}
 		}
 	}
-	orDefault(&sort, "created_timestamp|desc")
-	if o, ok = parseOrder(sort, func(string) bool { return true }); !ok {
-		q.reject(http.StatusBadRequest, "Invalid sort expression supplied")
-		return nil, o, false
-	}
-	for _, a := range c.alerts.all() {
-		if shown := a.object(); q.token.sees(a.CID) && (match == nil || match.match(shown, q.now)) {
-			rows = append(rows, row{key{strings.Join(shown.values(o.field), ","), a.ID}, shown})
-		}
-	}
-	slices.SortFunc(rows, func(a, b row) int { return o.compare(a.key, b.key) })
-	return rows, o, true
 }
+
+const newestAlert = "created_timestamp|desc"
 
 func (c *cloud) queryAlerts(q *call) {
-	params := q.r.URL.Query()
-	limit, ok := q.number("limit", defaultLimit, 0, maxAlertQuery)
+	l, ok := q.windowed(0, maxAlertQuery)
 	if !ok {
 		return
 	}
-	offset, ok := q.number("offset", 0, 0, maxAlertQuery)
-	if !ok {
-		return
-	}
-	if offset+limit > maxWindow {
-		q.reject(http.StatusBadRequest, "limit + offset must be less than 10000")
-		return
-	}
-	if rows, _, ok := c.searchAlerts(q, params.Get("filter"), params.Get("sort")); ok {
-		ids := deviceIDs(rows)
-		q.list(object{{"offset", offset}, {"limit", limit}, {"total", len(ids)}}, ids[min(offset, len(ids)):min(offset+limit, len(ids))])
+	if query, ok := q.query(l, newestAlert, nil); ok {
+		page, paging := l.byOffset(query.of(c.alerts.each(q.token), q.now))
+		q.list(paging, ids(page))
 	}
 }
 
-// combinedAlerts pages by "after": the sort key of the last alert, and when the
-// listing began.
+// combinedAlerts pages by "after".
 func (c *cloud) combinedAlerts(q *call) {
-	var body struct {
-		Filter, Sort, After string
-		Limit               int
-	}
-	if err := json.NewDecoder(q.r.Body).Decode(&body); err != nil || body.Limit < 0 || body.Limit > maxAlertCombined {
+	var l listing
+	if err := json.NewDecoder(q.r.Body).Decode(&l); err != nil || l.Limit < 0 || l.Limit > maxAlertCombined {
 		q.reject(http.StatusBadRequest, "Bad request")
 		return
 	}
-	orDefault(&body.Limit, defaultLimit)
-	p := place{Began: q.now.UnixNano(), Sort: body.Sort}
-	if body.After != "" {
-		if !p.decode(body.After) || p.Sort != body.Sort { // another order makes it worthless
-			q.reject(http.StatusBadRequest, "Bad request")
-			return
-		}
-		if q.now.Sub(time.Unix(0, p.Began)) > afterLife {
-			q.reject(http.StatusNotFound, "Search context expired, 'after' key no longer valid")
-			return
-		}
+	orDefault(&l.Limit, defaultLimit)
+	if query, ok := q.query(l, newestAlert, nil); ok {
+		q.byAfter(l, query.order, query.of(c.alerts.each(q.token), q.now))
 	}
-	rows, o, ok := c.searchAlerts(q, body.Filter, body.Sort)
-	if !ok {
-		return
-	}
-	total := len(rows)
-	if body.After != "" {
-		rows = o.beyond(rows, p.After)
-	}
-	page := rows[:min(body.Limit, len(rows))]
-	paging := object{{"limit", body.Limit}, {"total", total}}
-	if len(page) < len(rows) {
-		p.After, p.Began = page[len(page)-1].key, q.now.UnixNano()
-		paging = append(paging, member{"after", p.encode()})
-	}
-	shown := make([]object, len(page))
-	for i, r := range page {
-		shown[i] = r.device
-	}
-	q.list(paging, shown)
 }
 
 // alertBody is the body of operations on alerts.
@@ -229,7 +179,7 @@ func (c *cloud) getAlerts(q *call) {
 		}
 	}
 	c.alerts.mu.Unlock()
-	q.send(http.StatusOK, envelope{q.meta(byAlerts), found, missing})
+	q.send(http.StatusOK, envelope{q.meta(q.by), found, missing})
 }
 
 func unknownAlert(id string) apiError {
@@ -252,7 +202,7 @@ func (c *cloud) updateAlerts(q *call) {
 		return
 	}
 	slices.SortStableFunc(b.Parameters, func(x, y alertParameter) int { return x.rank() - y.rank() })
-	m, missing := q.meta(byAlerts), []apiError{}
+	m, missing := q.meta(q.by), []apiError{}
 	m.Writes = &writes{}
 	c.alerts.mu.Lock()
 	for _, id := range b.IDs {

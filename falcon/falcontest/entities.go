@@ -63,5 +63,5 @@ func (c *cloud) onlineState(q *call) {
 // resources, and a client that looks at the status only misses them.
 func (c *cloud) entities(q *call, ids []string, shape func(*device, time.Time) object) {
 	found, missing := c.fleet.lookup(ids, q.token, q.now, shape)
-	q.send(http.StatusOK, envelope{q.meta(byDeviceAPI), found, missing})
+	q.send(http.StatusOK, envelope{q.meta(q.by), found, missing})
 }

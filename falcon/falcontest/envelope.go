@@ -8,11 +8,10 @@ import (
 	"strings"
 )
 
-// Which backend says it answered.
+// Which backend says it answered, before an operation does.
 const (
-	byGateway   = "crowdstrike-api-gateway"
-	byTokens    = "csam"
-	byDeviceAPI = "device-api"
+	byGateway = "crowdstrike-api-gateway"
+	byTokens  = "csam"
 )
 
 // meta is the "meta" of every answer but a token.
@@ -73,15 +72,15 @@ func (q *call) fail(status int, by, message string) {
 	q.write(status, append(indented(refusal{q.meta(by), []apiError{{Code: status, Message: message}}}), '\n'))
 }
 
-// reject is the device API's own refusal; it has the empty list of resources
-// that all its answers have.
+// reject is a backend's own refusal; it has the empty list of resources that all
+// its answers have.
 func (q *call) reject(status int, message string) {
-	q.send(status, envelope{q.meta(byDeviceAPI), []string{}, []apiError{{Code: status, Message: message}}})
+	q.send(status, envelope{q.meta(q.by), []string{}, []apiError{{Code: status, Message: message}}})
 }
 
 // list answers a query with one page.
 func (q *call) list(pagination, resources any) {
-	m := q.meta(byDeviceAPI)
+	m := q.meta(q.by)
 	m.Pagination = pagination
 	q.send(http.StatusOK, envelope{m, resources, []apiError{}})
 }

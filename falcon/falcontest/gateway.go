@@ -40,32 +40,6 @@ func newCloud(cfg Config) *cloud {
 	return c
 }
 
-// operation is one API operation.
-type operation struct {
-	scope string
-	serve func(*cloud, *call)
-}
-
-// operations are known by method and path.
-var operations = map[string]operation{
-	"GET /devices/queries/devices-scroll/v1":    {"devices:read", (*cloud).scrollHosts},
-	"GET /devices/queries/devices/v1":           {"devices:read", (*cloud).queryHosts},
-	"GET /devices/queries/devices-hidden/v1":    {"devices:read", (*cloud).queryHiddenHosts},
-	"GET /devices/combined/devices/v1":          {"devices:read", (*cloud).combinedHosts},
-	"GET /devices/entities/devices/v2":          {"devices:read", (*cloud).getHosts},
-	"POST /devices/entities/devices/v2":         {"devices:read", (*cloud).postHosts},
-	"GET /devices/entities/online-state/v1":     {"devices:read", (*cloud).onlineState},
-	"POST /devices/entities/devices-actions/v2": {"devices:write", (*cloud).performAction},
-
-	"GET /alerts/queries/alerts/v2":    {"alerts:read", (*cloud).queryAlerts},
-	"POST /alerts/entities/alerts/v2":  {"alerts:read", (*cloud).getAlerts},
-	"POST /alerts/combined/alerts/v1":  {"alerts:read", (*cloud).combinedAlerts},
-	"PATCH /alerts/entities/alerts/v3": {"alerts:write", (*cloud).updateAlerts},
-
-	"GET " + discoverPath:                 {"streaming:read", (*cloud).discoverStreams},
-	"POST " + refreshPath + "{partition}": {"streaming:read", (*cloud).refreshSession},
-}
-
 // call is one request on its way through the gateway.
 type call struct {
 	w     http.ResponseWriter
@@ -73,6 +47,8 @@ type call struct {
 	now   time.Time
 	trace string
 	token token
+	parts []string // of the path, where the operation has braces
+	by    string   // the backend that answers
 }
 
 // source is the address quotas of callers without a token are kept by.
@@ -105,13 +81,14 @@ func (c *cloud) serve(w http.ResponseWriter, r *http.Request) {
 	if !c.take(q, &c.requests, q.token.cid) {
 		return
 	}
-	op, ok := operations[route(r)]
+	op, parts, ok := route(r)
 	switch {
 	case !ok:
 		q.fail(http.StatusNotFound, byGateway, "404: Page Not Found")
 	case !c.allowed(op.scope):
 		q.fail(http.StatusForbidden, byGateway, "access denied, authorization failed")
 	default:
+		q.parts, q.by = parts, backends[strings.Split(r.URL.Path, "/")[1]]
 		op.serve(c, q)
 	}
 }

@@ -2,6 +2,7 @@ package falcontest
 
 import (
 	"cmp"
+	"iter"
 	"net/http"
 	"slices"
 	"strconv"
@@ -9,44 +10,90 @@ import (
 	"time"
 )
 
-// query is what the list operations have in common: a filter and an order.
-type query struct {
-	filter expr // nil: every host
-	order  order
-	hidden bool // hidden hosts instead of the others
+// listing is what a list operation is asked for, in its query or its body.
+type listing struct {
+	Filter, Sort, After string
+	Offset, Limit       int
 }
 
-// order sorts by one field, then by device id so that pages never overlap.
-type order struct {
-	field string
-	desc  bool
-}
-
-// query reads the filter and sort parameters; what is wrong is answered 400.
-func (q *call) query() (query, bool) {
-	var out query
+// asked reads the parameters of a GET. The limits of the limit are the operation's;
+// what is wrong is answered 400.
+func (q *call) asked(low, high int) (l listing, ok bool) {
 	params := q.r.URL.Query()
-	if f := params.Get("filter"); f != "" {
+	l = listing{Filter: params.Get("filter"), Sort: params.Get("sort"), After: params.Get("after")}
+	if l.Limit, ok = q.number("limit", defaultLimit, low, high); !ok {
+		return l, false
+	}
+	return l, true
+}
+
+// windowed is asked for the operations that page by a numeric offset and cannot see
+// past the first 10,000 rows.
+func (q *call) windowed(low, high int) (l listing, ok bool) {
+	if l, ok = q.asked(low, high); !ok {
+		return l, false
+	}
+	if l.Offset, ok = q.number("offset", 0, 0, 1<<31-1); !ok {
+		return l, false
+	}
+	if l.Offset+l.Limit > maxWindow {
+		q.reject(http.StatusBadRequest, "limit + offset must be less than 10000") // the real words; 10000 itself is allowed
+		return l, false
+	}
+	return l, true
+}
+
+const (
+	defaultLimit = 100
+	maxWindow    = 10000 // offset + limit of an offset query
+)
+
+// number reads an integer parameter; what is out of range is answered 400.
+func (q *call) number(name string, def, low, high int) (int, bool) {
+	s := q.r.URL.Query().Get(name)
+	if s == "" {
+		return def, true
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < low || n > high {
+		q.reject(http.StatusBadRequest, "Bad request")
+		return 0, false
+	}
+	return n, true
+}
+
+// query is a filter and an order.
+type query struct {
+	filter expr // nil: everything
+	order  order
+}
+
+// query understands what a list operation is asked for; what is wrong is answered
+// 400. known says which fields there are, nil means that any will do.
+func (q *call) query(l listing, defaultSort string, known func(string) bool) (out query, ok bool) {
+	if l.Filter != "" {
 		var err error
-		if out.filter, err = parseFilter(f, knownField); err != nil {
+		if out.filter, err = parseFilter(l.Filter, known); err != nil {
 			q.reject(http.StatusBadRequest, "Invalid filter expression supplied: "+err.Error())
 			return out, false
 		}
 	}
-	var ok bool
-	if out.order, ok = parseOrder(params.Get("sort"), knownField); !ok {
+	if out.order, ok = parseOrder(cmp.Or(l.Sort, defaultSort), known); !ok {
 		q.reject(http.StatusBadRequest, "Invalid sort expression supplied")
 		return out, false
 	}
 	return out, true
 }
 
-// parseOrder reads "hostname.asc"; "hostname|asc" is accepted elsewhere in the
-// API and so here. Nothing means device_id.asc.
+// order sorts by one field, then by id so that pages never overlap.
+type order struct {
+	field string
+	desc  bool
+}
+
+// parseOrder reads "hostname.asc" and "hostname|asc": the services differ in which
+// they document, and all are seen with both.
 func parseOrder(s string, known func(string) bool) (order, bool) {
-	if s == "" {
-		return order{field: "device_id"}, true
-	}
 	o := order{field: s}
 	if i := strings.LastIndexAny(s, ".|"); i >= 0 {
 		switch strings.ToLower(s[i+1:]) {
@@ -56,19 +103,19 @@ func parseOrder(s string, known func(string) bool) (order, bool) {
 			o = order{s[:i], false}
 		}
 	}
-	return o, known(o.field)
+	return o, known == nil || known(o.field)
 }
 
-// key is where a device stands in the order.
+// key is where a row stands in the order.
 type key struct {
 	Value string `json:"v"`
 	ID    string `json:"i"`
 }
 
-// row is one device of a result.
+// row is one object of a result.
 type row struct {
 	key    key
-	device object
+	object object
 }
 
 func (o order) compare(a, b key) int {
@@ -87,42 +134,30 @@ func (o order) beyond(rows []row, after key) []row {
 	return rows
 }
 
-// search returns the matching devices in order.
-func (f *fleet) search(q query, t token, now time.Time) []row {
-	f.mu.Lock()
+// of returns the objects that match, in order.
+func (s query) of(all iter.Seq2[string, object], now time.Time) []row {
 	var found []row
-	for id := range f.hosts {
-		d := f.get(id, now)
-		if d.Hidden != q.hidden || !t.sees(d.CID) {
-			continue
-		}
-		if o := details(d, now); q.filter == nil || q.filter.match(o, now) {
-			found = append(found, row{key{strings.Join(o.values(q.order.field), ","), id}, o})
+	for id, o := range all {
+		if s.filter == nil || s.filter.match(o, now) {
+			found = append(found, row{key{strings.Join(o.values(s.order.field), ","), id}, o})
 		}
 	}
-	f.mu.Unlock()
-	slices.SortFunc(found, func(a, b row) int { return q.order.compare(a.key, b.key) })
+	slices.SortFunc(found, func(a, b row) int { return s.order.compare(a.key, b.key) })
 	return found
 }
 
-func deviceIDs(rows []row) []string {
-	ids := make([]string, len(rows))
+func ids(rows []row) []string {
+	out := make([]string, len(rows))
 	for i, r := range rows {
-		ids[i] = r.key.ID
+		out[i] = r.key.ID
 	}
-	return ids
+	return out
 }
 
-// number reads an integer parameter; what is out of range is answered 400.
-func (q *call) number(name string, def, low, high int) (int, bool) {
-	s := q.r.URL.Query().Get(name)
-	if s == "" {
-		return def, true
+func objects(rows []row) []object {
+	out := make([]object, len(rows))
+	for i, r := range rows {
+		out[i] = r.object
 	}
-	n, err := strconv.Atoi(s)
-	if err != nil || n < low || n > high {
-		q.reject(http.StatusBadRequest, "Bad request")
-		return 0, false
-	}
-	return n, true
+	return out
 }

@@ -86,15 +86,6 @@ func (cfg *Config) setStreamDefaults() error {
 	return nil
 }
 
-// route is the key of a request in operations.
-func route(r *http.Request) string {
-	path := r.URL.Path
-	if part, ok := strings.CutPrefix(path, refreshPath); ok && !strings.Contains(part, "/") {
-		path = refreshPath + "{partition}"
-	}
-	return r.Method + " " + path
-}
-
 // discoverStreams lists one stream per partition. While the appId is in use the
 // list is empty and the status still 200, which a client must not take for "no
 // streams". What flatjson looks like is not known: it is accepted, and the feed
@@ -121,7 +112,7 @@ func (c *cloud) discoverStreams(q *call) {
 			{"refreshActiveSessionInterval", int(c.cfg.SessionInterval / time.Second)},
 		})
 	}
-	q.send(http.StatusOK, envelope{q.meta(""), resources, []apiError{}})
+	q.send(http.StatusOK, envelope{q.meta(q.by), resources, []apiError{}})
 }
 
 // The specification says alphanumeric; shipped clients also use - and _.
@@ -175,10 +166,10 @@ func (c *cloud) refreshSession(q *call) {
 		q.fail(http.StatusBadRequest, "", fmt.Sprintf("invalid action_name %q", params.Get("action_name")))
 	case !goodAppID(params.Get("appId")):
 		q.fail(http.StatusBadRequest, "", "appId is required")
-	case !c.streams.refresh(params.Get("appId"), strings.TrimPrefix(q.r.URL.Path, refreshPath), q.now):
+	case !c.streams.refresh(params.Get("appId"), q.parts[0], q.now):
 		q.fail(http.StatusNotFound, "", "no active session")
 	default:
-		q.send(http.StatusOK, refusal{q.meta(""), []apiError{}})
+		q.send(http.StatusOK, refusal{q.meta(q.by), []apiError{}})
 	}
 }
 

@@ -75,6 +75,20 @@ func New[T any](operation, cursor string, fetch Fetch[T]) *List[T] {
 	return l
 }
 
+// Map returns a list of the same pages, at the same position, made into others.
+func Map[A, B any](l *List[A], page func(ctx context.Context, operation string, p Page[A]) (Page[B], error)) *List[B] {
+	return &List[B]{
+		operation: l.operation, token: l.token, skip: l.skip, err: l.err,
+		fetch: func(ctx context.Context, token string) (Page[B], error) {
+			p, err := l.fetch(ctx, token)
+			if err != nil {
+				return Page[B]{}, err
+			}
+			return page(ctx, l.operation, p)
+		},
+	}
+}
+
 // All returns the rows from the list's position on, a page at a time. A
 // *RowError is about one row and the iteration goes on; any other error is the
 // last. Iterating again goes on where the last one stopped.
