@@ -18,7 +18,7 @@ const window = 10_000
 
 // ErrWindow: the list has more than the 10,000 rows that Falcon shows of it. Those
 // that came are the first; a narrower filter shows others.
-var ErrWindow = errors.New("than 10,000 rows can be listed by offset: narrow the filter")
+var ErrWindow = errors.New("no more than 10,000 rows can be listed by offset: narrow the filter")
 
 // byOffset lists by a numeric offset, so many rows a call. The list counts for
 // itself: policies answer with the next offset, other services with the one that
