@@ -19,8 +19,10 @@ import (
 
 // Client talks to one Falcon customer. It is safe for concurrent use.
 type Client struct {
-	// Hosts finds, reads and contains hosts.
+	// Hosts finds, reads, contains and tags hosts.
 	Hosts *Hosts
+	// HostGroups finds groups of hosts and changes who is in them.
+	HostGroups *HostGroups
 	// Alerts finds, reads and changes alerts.
 	Alerts *Alerts
 	// Stream reads the event stream.
@@ -75,6 +77,7 @@ func New(cfg Config) (*Client, error) {
 		Producers: map[string]runtime.Producer{runtime.JSONMime: json, runtime.URLencodedFormMime: json},
 	}
 	c.Hosts = &Hosts{c}
+	c.HostGroups = &HostGroups{c}
 	c.Alerts = &Alerts{c}
 	c.Stream = &Stream{c}
 	return c, nil

@@ -44,6 +44,19 @@ func (o Object) Object(name string) Object {
 	return inner
 }
 
+// Objects is a list of objects; what is none among them is left out.
+func (o Object) Objects(name string) (inner []Object) {
+	var list []json.RawMessage
+	_ = json.Unmarshal(o[name], &list)
+	for _, raw := range list {
+		var e Object
+		if json.Unmarshal(raw, &e) == nil && e != nil {
+			inner = append(inner, e)
+		}
+	}
+	return inner
+}
+
 // Strs is a list of strings.
 func (o Object) Strs(name string) []string {
 	var s []string
