@@ -41,9 +41,15 @@ func (s *hostGroups) add(g HostGroup, now time.Time) {
 
 func (g HostGroup) object() object {
 	return object{
-		{"id", g.ID}, {"group_type", g.Type}, {"name", g.Name}, {"description", g.Description},
-		{"assignment_rule", g.Rule}, {"created_by", "falcontest@example.com"}, {"created_timestamp", stamp(g.Created)},
-		{"modified_by", "falcontest@example.com"}, {"modified_timestamp", stamp(g.Created)},
+		{"id", g.ID},
+		{"group_type", g.Type},
+		{"name", g.Name},
+		{"description", g.Description},
+		{"assignment_rule", g.Rule},
+		{"created_by", "falcontest@example.com"},
+		{"created_timestamp", stamp(g.Created)},
+		{"modified_by", "falcontest@example.com"},
+		{"modified_timestamp", stamp(g.Created)},
 	}
 }
 
