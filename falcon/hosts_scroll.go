@@ -66,7 +66,6 @@ func (s *scroll) fetch(ctx context.Context, token string) (paging.Page[string], 
 	for s.idle < idlePasses {
 		p, more, err := s.next(ctx)
 		if err != nil {
-			s.offset = "" // whether Falcon's place has moved is not known
 			return paging.Page[string]{}, err
 		}
 		if len(p.Rows) == 0 && more {

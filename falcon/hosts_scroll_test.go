@@ -61,7 +61,7 @@ func TestAnExpiredScrollLosesAndRepeatsNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 			ids = append(ids, id)
-			if len(ids) == 70 || len(ids) == 130 {
+			if len(ids)%45 == 10 { // five times
 				time.Sleep(3 * time.Minute)
 			}
 		}
@@ -96,6 +96,24 @@ func TestALostScrollPageIsFetchedAgain(t *testing.T) {
 			})
 		})
 	}
+}
+
+// That Falcon refuses a place that it does not know any more is no end either.
+func TestAScrollIsBegunAnewWhenItsPlaceIsRefused(t *testing.T) {
+	cloud(t, falcontest.Config{Hosts: fleet(250)}, nil, func(t *testing.T, srv *falcontest.Server, c *falcon.Client) {
+		var ids []string
+		for id, err := range c.Hosts.Scroll(falcon.HostScroll{Limit: 50}).All(t.Context()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if ids = append(ids, id); len(ids) == 100 {
+				srv.Faults().Add(fault.Rule{Kind: fault.Status, Path: scrollPath, Count: 1, Status: http.StatusBadRequest})
+			}
+		}
+		if err := allOf(250, ids); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // A failure ends an iteration; the next one goes on, also within a page.

@@ -210,7 +210,7 @@ func TestHostGroups(t *testing.T) {
 		found := map[string]falcon.HostGroup{}
 		_, errs := gather(t, c.HostGroups.Query(falcon.HostGroupQuery{Limit: 2}), func(g falcon.HostGroup) string { found[g.Name] = g; return g.ID })
 		canary := found["canary"]
-		if len(found) != 3 || errs != nil || canary.Type != falcon.StaticByIDGroup || canary.Created.IsZero() {
+		if len(found) != 3 || errs != nil || count(srv, "/devices/combined/host-groups/v1") != 2 || canary.Type != falcon.StaticByIDGroup || canary.Created.IsZero() {
 			t.Fatalf("%+v, %v", found, errs)
 		}
 		members := func() int {
