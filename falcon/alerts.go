@@ -70,8 +70,8 @@ const (
 )
 
 func parseAlert(raw json.RawMessage) (Alert, error) {
-	var o lenient.Object
-	if err := json.Unmarshal(raw, &o); err != nil {
+	o, err := lenient.Read(raw)
+	if err != nil {
 		return Alert{}, err
 	}
 	a := Alert{

@@ -60,8 +60,8 @@ type Host struct {
 }
 
 func parseHost(raw json.RawMessage) (Host, error) {
-	var o lenient.Object
-	if err := json.Unmarshal(raw, &o); err != nil {
+	o, err := lenient.Read(raw)
+	if err != nil {
 		return Host{}, err
 	}
 	h := Host{
