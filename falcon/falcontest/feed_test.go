@@ -107,6 +107,14 @@ func TestRawLines(t *testing.T) {
 	})
 }
 
+func TestAFeedIsOnlyRead(t *testing.T) {
+	bubble(t, Config{}, func(c *client) {
+		s := c.stream("a")
+		status, _ := c.send("POST", s.Feed, "Token "+s.Token.Token, "application/json")
+		equal(c.t, "POST", status, 404)
+	})
+}
+
 func TestHeartbeats(t *testing.T) {
 	for set, beat := range map[time.Duration]time.Duration{0: 30 * time.Second, 7 * time.Second: 7 * time.Second} {
 		bubble(t, Config{Heartbeat: set}, func(c *client) {

@@ -50,10 +50,13 @@ func (c *client) stream(appID string) stream {
 	return all[0]
 }
 
-// send sends a request to any of the hosts and returns the whole answer.
+// send sends a request to any of the hosts and returns the whole answer, which a
+// feed that should have been refused never ends.
 func (c *client) send(method, url, auth, contentType string) (int, string) {
 	c.t.Helper()
-	req, err := http.NewRequestWithContext(c.t.Context(), method, url, nil)
+	ctx, cancel := context.WithTimeout(c.t.Context(), time.Hour)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, url, nil)
 	if err != nil {
 		c.t.Fatal(err)
 	}
