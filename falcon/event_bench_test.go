@@ -3,7 +3,9 @@ package falcon
 import (
 	"bytes"
 	"encoding/json"
+	"flag"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -102,4 +104,31 @@ func BenchmarkDetection(b *testing.B) {
 			b.Fatal(d)
 		}
 	}
+}
+
+var manyEvents = flag.Int("events", 200_000, "how many events TestEventsAreReadInFlatMemory reads")
+
+// What reading holds does not grow with the events. .ci/nightly reads ten million.
+func TestEventsAreReadInFlatMemory(t *testing.T) {
+	block, _ := benchBlock()
+	r := newLineReader(&loop{block: block}, 0, 0)
+	live := func() int64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	var early int64
+	for i := range *manyEvents {
+		if ev, _, err := r.next(); err != nil || ev.Err != nil {
+			t.Fatal(err, ev.Err)
+		}
+		if i == 1000 {
+			early = live()
+		}
+	}
+	if grown := live() - early; grown > 1<<20 {
+		t.Errorf("after %d events %d KB more are in use", *manyEvents, grown>>10)
+	}
+	runtime.KeepAlive(r)
 }

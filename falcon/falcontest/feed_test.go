@@ -207,8 +207,8 @@ var protocols = map[string]func(*client){
 	},
 }
 
-// Close ends feeds that have nothing to do, are silent or have a client that
-// does not read, over pipes and over sockets.
+// Close ends feeds that have nothing to do and those whose client does not read,
+// over pipes and over sockets.
 func TestCloseEndsFeeds(t *testing.T) {
 	for name, strip := range protocols {
 		run := func(c *client) {
