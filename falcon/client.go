@@ -25,6 +25,8 @@ type Client struct {
 	Alerts *Alerts
 	// Stream reads the event stream.
 	Stream *Stream
+	// RTR runs commands that read on hosts.
+	RTR *RTR
 
 	cfg    Config
 	policy *resilience.Policy
@@ -77,6 +79,7 @@ func New(cfg Config) (*Client, error) {
 	c.Hosts = &Hosts{c}
 	c.Alerts = &Alerts{c}
 	c.Stream = &Stream{c}
+	c.RTR = &RTR{c: c}
 	return c, nil
 }
 

@@ -22,6 +22,7 @@ type cloud struct {
 	alerts  alerts
 	scrolls scrolls
 	streams streams
+	rtr     rtr
 	traces  atomic.Uint64
 
 	requests, tokenRequests, badTokens sim.Window
@@ -33,6 +34,7 @@ func newCloud(cfg Config) *cloud {
 	c.fleet = fleet{now: cfg.Now, actionTime: cfg.ActionTime, cid: cfg.CID, hosts: map[string]*device{}}
 	c.scrolls.open = map[string]*scroll{}
 	c.streams.init(cfg)
+	c.rtr.init()
 	c.alerts.byID = map[string]*Alert{}
 	c.requests = sim.Window{Limit: cfg.Quota, Per: time.Minute}
 	c.tokenRequests = sim.Window{Limit: cfg.TokenQuota, Per: time.Minute}
