@@ -173,16 +173,14 @@ func (r *RTR) Open(ctx context.Context, hostID string, opts RTROptions) (*RTRSes
 	s, err := single(ctx, r.c, call, &op, rtrSessionRows)
 	if s != nil {
 		s.c, s.opts, s.shared = r.c, opts, &r.shared
-		if err == nil && s.HostID != "" && s.HostID != hostID {
-			err = fmt.Errorf("falcon %s: asked for host %s, Falcon opened a session on %s", name, hostID, s.HostID)
-		}
 	}
-	if err != nil {
-		err = explained(err)
-		if s != nil && turn.users(s.ID) == 0 { // nobody would close it
-			err = errors.Join(err, s.leave(ctx))
-		}
-		return nil, err
+	switch {
+	case err != nil && s != nil && turn.users(s.ID) == 0: // nobody would close it
+		return nil, errors.Join(explained(err), afterwards(ctx, s.delete))
+	case err != nil:
+		return nil, explained(err)
+	case s.HostID != "" && s.HostID != hostID:
+		return nil, fmt.Errorf("falcon %s: asked for host %s, Falcon answered for %s", name, hostID, s.HostID)
 	}
 	s.HostID = hostID
 	turn.join(s.ID)
@@ -226,16 +224,15 @@ func (s *RTRSession) Close(ctx context.Context) error {
 	return nil
 }
 
-// leave is delete for who has no use for the session: also when ctx has ended, for
-// a short while.
-func (s *RTRSession) leave(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaving)
-	defer cancel()
-	return s.delete(ctx)
-}
-
 // leaving is how long a session is being closed whose caller has left.
 const leaving = 10 * time.Second
+
+// afterwards runs what closes a session, also when ctx has ended.
+func afterwards(ctx context.Context, do func(context.Context) error) error {
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaving)
+	defer cancel()
+	return resilience.NotCallers(ctx, do(closing))
+}
 
 func (s *RTRSession) delete(ctx context.Context) error {
 	const name = "rtr.close"
@@ -273,11 +270,8 @@ func (r *RTR) Run(ctx context.Context, hostID, command string) (RTROutput, error
 	if out.QueuedOffline { // closing takes it out of the queue
 		err = errors.Join(fmt.Errorf("falcon rtr.run: %w", ErrHostOffline), err)
 	}
-	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaving)
-	defer cancel()
-	if closeErr := s.Close(closing); closeErr != nil {
-		err = errors.Join(err, fmt.Errorf("falcon rtr.run: the session was not closed, Falcon ends it when it is idle: %w",
-			resilience.NotCallers(ctx, closeErr)))
+	if closeErr := afterwards(ctx, s.Close); closeErr != nil {
+		err = errors.Join(err, fmt.Errorf("falcon rtr.run: the session was not closed, Falcon ends it when it is idle: %w", closeErr))
 	}
 	return out, err
 }
