@@ -236,14 +236,14 @@ func TestRTRRefusalsAreNotMaybes(t *testing.T) {
 // An outage of the questions costs time, not the output.
 func TestRTROutageWhileWaiting(t *testing.T) {
 	cloud(t, falcontest.Config{}, nil, func(t *testing.T, srv *falcontest.Server, c *falcon.Client) {
-		writes(srv, falcontest.RTRResult{Stdout: "done", Takes: 5 * time.Minute})
-		srv.Faults().Add(fault.Rule{Kind: fault.Status, Method: http.MethodGet, Path: rtrCommand, Start: time.Minute, For: 5 * time.Minute})
-		if out, err := c.RTR.Run(t.Context(), first, "ps"); err != nil || out.Stdout != "done" {
+		writes(srv, falcontest.RTRResult{Stdout: "done", Takes: 20 * time.Minute})
+		srv.Faults().Add(fault.Rule{Kind: fault.Status, Method: http.MethodGet, Path: rtrCommand, Start: 15 * time.Minute, For: 7 * time.Minute})
+		s := open(t, c, falcon.RTROptions{Patience: time.Hour})
+		if out, err := s.Run(t.Context(), "ps"); err != nil || out.Stdout != "done" {
 			t.Errorf("%+v, %v", out, err)
 		}
 		writes(srv, falcontest.RTRResult{Takes: time.Hour})
 		srv.Faults().Add(fault.Rule{Kind: fault.Status, Method: http.MethodGet, Path: rtrCommand})
-		s := open(t, c, falcon.RTROptions{Patience: time.Hour})
 		begin := time.Now()
 		if _, err := s.Run(t.Context(), "ps"); resilience.Of(err).Class != resilience.Unavailable && resilience.Of(err).Class != resilience.Open || time.Since(begin) > 12*time.Minute {
 			t.Errorf("without end: %v after %v", err, time.Since(begin))
