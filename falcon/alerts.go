@@ -70,8 +70,8 @@ const (
 )
 
 func parseAlert(raw json.RawMessage) (Alert, error) {
-	var o lenient.Object
-	if err := json.Unmarshal(raw, &o); err != nil {
+	o, err := lenient.Read(raw)
+	if err != nil {
 		return Alert{}, err
 	}
 	a := Alert{
@@ -197,7 +197,7 @@ func (c AlertChange) parameters() (out []*models.MsaspecActionParameter, err err
 // alerts is joined in the error as *RowErrors, and the others are changed all the
 // same; a call that fails ends the update, and the error says after how many ids.
 // Scope: Alerts write.
-func (s *Alerts) Update(ctx context.Context, change AlertChange, ids ...string) (changed int, err error) {
+func (s *Alerts) Update(ctx context.Context, change AlertChange, ids ...string) (count int, err error) {
 	const name = "alerts.update"
 	parameters, err := change.parameters()
 	if err != nil {
@@ -213,5 +213,5 @@ func (s *Alerts) Update(ctx context.Context, change AlertChange, ids ...string) 
 		op := &capture{}
 		_, _ = alerts.New(op, nil).UpdateV3(p)
 		return op
-	})
+	}, func(a *answer) (changed, error) { return a.writes(name) })
 }

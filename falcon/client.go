@@ -19,8 +19,10 @@ import (
 
 // Client talks to one Falcon customer. It is safe for concurrent use.
 type Client struct {
-	// Hosts finds, reads and contains hosts.
+	// Hosts finds, reads, contains and tags hosts.
 	Hosts *Hosts
+	// HostGroups finds groups of hosts and changes who is in them.
+	HostGroups *HostGroups
 	// Alerts finds, reads and changes alerts.
 	Alerts *Alerts
 	// Stream reads the event stream.
@@ -66,26 +68,37 @@ func New(cfg Config) (*Client, error) {
 	if c.policy, err = resilience.New("falcon", cfg.Policy); err != nil {
 		return nil, fmt.Errorf("falcon: Config.Policy: %w", err)
 	}
+	if cfg.AuthPolicy.Quota == nil {
+		if cfg.AuthPolicy.Quota, err = cfg.Quotas.Get("falcon.auth", resilience.Window{Calls: tokensPerMinute, Per: time.Minute}); err != nil {
+			return nil, fmt.Errorf("falcon: Config.Quotas: %w", err)
+		}
+	}
 	authPolicy, err := token.Policy("falcon.auth", cfg.AuthPolicy.Inherit(cfg.Policy))
 	if err != nil {
 		return nil, fmt.Errorf("falcon: Config.AuthPolicy: %w", err)
 	}
 	c.auth = token.New(authPolicy, c.fetchToken)
+	c.auth.Spare = time.Minute / badTokensPerMinute
 	json := runtime.JSONProducer()
 	c.writer = &openapi.Runtime{
 		DefaultMediaType: runtime.JSONMime, Formats: strfmt.Default, Host: base.Host, BasePath: "/",
 		Producers: map[string]runtime.Producer{runtime.JSONMime: json, runtime.URLencodedFormMime: json},
 	}
 	c.Hosts = &Hosts{c}
+	c.HostGroups = &HostGroups{c}
 	c.Alerts = &Alerts{c}
 	c.Stream = &Stream{c}
 	c.RTR = &RTR{c: c}
 	return c, nil
 }
 
-// callsPerMinute is Falcon's limit for one customer, shared by all its API
-// clients (facts/falcon.md 2.1).
-const callsPerMinute = 6000
+// Falcon's limits (facts/falcon.md 2.1). The first is for one customer, shared by
+// all its API clients, the others are for one source address.
+const (
+	callsPerMinute     = 6000
+	tokensPerMinute    = 300
+	badTokensPerMinute = 15
+)
 
 // Run keeps the token warm, refreshing it at a third of its life, until ctx
 // ends or the client is closed. It returns the context's error or ErrClosed.

@@ -49,8 +49,9 @@ type Config struct {
 	// Policy guards the API. Its Quota defaults to Falcon's 6,000 calls a minute,
 	// corrected by what Falcon says is left.
 	Policy resilience.Config
-	// Quotas, if not nil, shares that quota: give the same one to all clients of a
-	// customer, because Falcon counts their calls together.
+	// Quotas, if not nil, shares that quota and the one of 300 token requests a
+	// minute: give the same one to all clients of a customer, because Falcon counts
+	// their calls together.
 	Quotas *resilience.QuotaSet
 	// AuthPolicy guards the token requests. Attempt defaults to 4 s, Total to 8 s.
 	AuthPolicy resilience.Config

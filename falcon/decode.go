@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/jurymast/jurymast/internal/lenient"
 	"github.com/jurymast/jurymast/resilience"
 )
 
@@ -31,8 +32,30 @@ type envelope struct {
 			Affected int `json:"resources_affected"`
 		} `json:"writes"`
 	} `json:"meta"`
-	Resources []json.RawMessage `json:"resources"`
+	Resources []json.RawMessage `json:"-"` // most of the answer, read in one pass
 	Errors    []apiMessage      `json:"errors"`
+}
+
+func readEnvelope(body []byte) (*envelope, error) {
+	o, err := lenient.Read(body)
+	if err != nil {
+		return nil, err
+	}
+	var env envelope
+	for name, into := range map[string]any{"meta": &env.Meta, "errors": &env.Errors} {
+		if raw := o[name]; raw != nil {
+			if err := json.Unmarshal(raw, into); err != nil {
+				return nil, fmt.Errorf("%s: %w", name, err)
+			}
+		}
+	}
+	if raw := o["resources"]; raw != nil && string(raw) != "null" {
+		ok := false
+		if env.Resources, ok = lenient.List(raw); !ok {
+			return nil, errors.New("resources is not a list")
+		}
+	}
+	return &env, nil
 }
 
 // pagination holds the fields of all of Falcon's paging families; offset is a
@@ -67,8 +90,7 @@ func (a *answer) traceID() string { return a.header.Get("X-Cs-Traceid") }
 // Falcon's envelope, HTML of a gateway, or nothing (hazards C3, C4).
 func (a *answer) apiError(operation string) *APIError {
 	e := &APIError{Operation: operation, Status: a.status, TraceID: a.traceID(), RetryAfter: retryAfter(a.header, a.at)}
-	var env envelope
-	if json.Unmarshal(a.body, &env) == nil {
+	if env, err := readEnvelope(a.body); err == nil {
 		for _, m := range env.Errors {
 			e.Messages = append(e.Messages, m.public())
 		}
@@ -113,8 +135,8 @@ func (a *answer) open(operation string) (*envelope, error) {
 	if len(bytes.TrimSpace(a.body)) == 0 {
 		return nil, a.malformed(operation, errors.New("it is empty"))
 	}
-	var env envelope
-	if err := json.Unmarshal(a.body, &env); err != nil {
+	env, err := readEnvelope(a.body)
+	if err != nil {
 		return nil, a.malformed(operation, err)
 	}
 	if env.Meta == nil && env.Resources == nil && len(env.Errors) == 0 {
@@ -136,5 +158,5 @@ func (a *answer) open(operation string) (*envelope, error) {
 		}
 		return nil, e
 	}
-	return &env, nil
+	return env, nil
 }

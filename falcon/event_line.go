@@ -5,6 +5,8 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+
+	"github.com/jurymast/jurymast/internal/jsonscan"
 )
 
 const (
@@ -57,7 +59,7 @@ func (r *lineReader) next() (ev Event, heartbeat bool, err error) {
 		s.run()
 		return r.bad(&s, fmt.Errorf("%w: more than %d bytes", ErrEventTooLong, r.maxLine)), false, nil
 	}
-	if jsonLine(line).space(0) == len(line) {
+	if jsonscan.Text(line).Space(0) == len(line) {
 		return Event{}, true, nil
 	}
 	s := scan{line: line, names: &r.names}

@@ -1,12 +1,16 @@
 package falcon
 
-import "time"
+import (
+	"time"
+
+	"github.com/jurymast/jurymast/internal/jsonscan"
+)
 
 // scan picks the metadata out of a line in the same pass in which it checks that
 // the line is JSON. Metadata may come first, as Falcon sends it, or anywhere. A
 // key that comes twice counts as it came last, as in encoding/json.
 type scan struct {
-	line  jsonLine
+	line  jsonscan.Text
 	names *interned
 
 	offset    int64
@@ -18,13 +22,13 @@ type scan struct {
 // not, as far as it could be read.
 func (s *scan) run() bool {
 	s.forget()
-	i := s.line.space(0)
+	i := s.line.Space(0)
 	if s.isObject(i) {
 		i = s.top(i)
 	} else {
-		i = s.line.value(i, 0)
+		i = s.line.Value(i, 0)
 	}
-	return i >= 0 && s.line.space(i) == len(s.line)
+	return i >= 0 && s.line.Space(i) == len(s.line)
 }
 
 func (s *scan) isObject(i int) bool { return i >= 0 && i < len(s.line) && s.line[i] == '{' }
@@ -34,29 +38,29 @@ func (s *scan) forget() {
 }
 
 func (s *scan) top(i int) int {
-	i, more := s.line.open(i, '}')
+	i, more := s.line.Open(i, '}')
 	for more {
-		name, at := s.line.key(i)
+		name, at := s.line.Key(i)
 		var end int
-		if at < 0 || string(unquoted(name)) != "metadata" {
-			end = s.line.value(at, 1)
+		if at < 0 || string(jsonscan.Unquoted(name)) != "metadata" {
+			end = s.line.Value(at, 1)
 		} else if s.forget(); s.isObject(at) {
 			end = s.metadata(at)
 		} else {
-			end = s.line.value(at, 1)
+			end = s.line.Value(at, 1)
 		}
-		i, more = s.line.next(end, '}')
+		i, more = s.line.Next(end, '}')
 	}
 	return i
 }
 
 func (s *scan) metadata(i int) int {
-	i, more := s.line.open(i, '}')
+	i, more := s.line.Open(i, '}')
 	for more {
-		name, at := s.line.key(i)
-		end := s.line.value(at, 2)
-		if i, more = s.line.next(end, '}'); i >= 0 { // only now: a number could have been cut
-			s.field(unquoted(name), s.line[at:end])
+		name, at := s.line.Key(i)
+		end := s.line.Value(at, 2)
+		if i, more = s.line.Next(end, '}'); i >= 0 { // only now: a number could have been cut
+			s.field(jsonscan.Unquoted(name), s.line[at:end])
 		}
 	}
 	return i
@@ -67,16 +71,16 @@ func (s *scan) metadata(i int) int {
 func (s *scan) field(name, value []byte) {
 	switch string(name) {
 	case "offset":
-		n, ok := wholeNumber(jsonText(value))
+		n, ok := wholeNumber(jsonscan.Content(value))
 		if s.offset = n; !ok {
 			s.offset = -1
 		}
 	case "eventType":
-		s.kind = s.names.get(jsonText(value))
+		s.kind = s.names.get(jsonscan.Content(value))
 	case "customerIDString":
-		s.cid = s.names.get(jsonText(value))
+		s.cid = s.names.get(jsonscan.Content(value))
 	case "eventCreationTime":
-		text := jsonText(value)
+		text := jsonscan.Content(value)
 		if n, ok := wholeNumber(text); ok {
 			s.created = epochTime(n)
 		} else {
@@ -91,7 +95,7 @@ func wholeNumber(text []byte) (n int64, ok bool) {
 		return 0, false
 	}
 	for _, c := range text {
-		if !isDigit(c) {
+		if !jsonscan.IsDigit(c) {
 			return 0, false
 		}
 		n = n*10 + int64(c-'0')

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/jurymast/jurymast/internal/lenient"
+
+	"github.com/jurymast/jurymast/internal/jsonscan"
 )
 
 // known is the metadata of an event.
@@ -34,7 +36,7 @@ func byEncodingJSON(line []byte) known {
 }
 
 func scanned(line string) (known, bool) {
-	s := scan{line: jsonLine(line), names: &interned{}}
+	s := scan{line: jsonscan.Text(line), names: &interned{}}
 	valid := s.run()
 	return known{s.offset, s.kind, s.cid, s.created}, valid
 }
@@ -83,7 +85,7 @@ func TestScanOfDeepLines(t *testing.T) {
 	nested := func(open, inner, end string, depth int) string {
 		return strings.Repeat(open, depth) + inner + strings.Repeat(end, depth)
 	}
-	for _, depth := range []int{maxDepth, maxDepth + 1} {
+	for _, depth := range []int{jsonscan.MaxDepth, jsonscan.MaxDepth + 1} {
 		checkScan(t, nested("[", "", "]", depth))
 		checkScan(t, nested(`{"a":`, "1", "}", depth))
 		checkScan(t, `{"event":`+nested("[", "", "]", depth-1)+"}")

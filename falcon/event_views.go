@@ -180,9 +180,12 @@ func (e *Event) body(types ...string) (lenient.Object, bool) {
 		if e.Type != t || e.Err != nil {
 			continue
 		}
-		line := jsonLine(e.Raw)
-		body := jsonLine(line.members(line.space(0))["event"]).members(0)
-		return body, body != nil
+		line, err := lenient.Read(e.Raw)
+		if err != nil {
+			return nil, false
+		}
+		body, err := lenient.Read(line["event"])
+		return body, err == nil && body != nil
 	}
 	return nil, false
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/jurymast/jurymast/resilience"
 )
 
-// Hosts is Falcon's hosts service. Scopes: Hosts read; Hosts write to contain.
+// Hosts is Falcon's hosts service. Scopes: Hosts read; Hosts write to contain, hide and tag.
 type Hosts struct{ c *Client }
 
 // ContainmentStatus is Falcon's word for the state of a host.
@@ -49,14 +49,19 @@ type Host struct {
 	SerialNumber    string
 	InstanceID      string // of the cloud that ServiceProvider names
 	ServiceProvider string
+	ProductType     string // Workstation, Server, Domain Controller, Pod
 	Groups          []string
 	Tags            []string
-	Raw             json.RawMessage
+	// Hidden: see Hosts.Hide.
+	Hidden bool
+	// ReducedFunctionality: the sensor runs and protects little (RFM).
+	ReducedFunctionality bool
+	Raw                  json.RawMessage
 }
 
 func parseHost(raw json.RawMessage) (Host, error) {
-	var o lenient.Object
-	if err := json.Unmarshal(raw, &o); err != nil {
+	o, err := lenient.Read(raw)
+	if err != nil {
 		return Host{}, err
 	}
 	h := Host{
@@ -65,7 +70,8 @@ func parseHost(raw json.RawMessage) (Host, error) {
 		Status: ContainmentStatus(o.Str("status")), FirstSeen: o.Time("first_seen"), LastSeen: o.Time("last_seen"),
 		LocalIP: o.Str("local_ip"), ExternalIP: o.Str("external_ip"), MACAddress: o.Str("mac_address"),
 		SerialNumber: o.Str("serial_number"), InstanceID: o.Str("instance_id"), ServiceProvider: o.Str("service_provider"),
-		Groups: o.Strs("groups"), Tags: o.Strs("tags"), Raw: raw,
+		ProductType: o.Str("product_type_desc"), Groups: o.Strs("groups"), Tags: o.Strs("tags"),
+		Hidden: o.Str("host_hidden_status") == "hidden", ReducedFunctionality: o.Str("reduced_functionality_mode") == "yes", Raw: raw,
 	}
 	if h.ID == "" {
 		return Host{}, errors.New("no device_id")
@@ -77,6 +83,7 @@ func parseHost(raw json.RawMessage) (Host, error) {
 type HostQuery struct {
 	Filter FQL    // see Equals and And
 	Sort   string // such as "hostname.asc"
+	Hidden bool   // hidden hosts instead of the others, see Hide
 	Limit  int    // rows a page, at most 10,000; default 5,000
 	Cursor string // of an earlier List of the same query
 }
@@ -91,14 +98,21 @@ func (h *Hosts) Query(q HostQuery) *List[Host] {
 		if err := q.Filter.Err(); err != nil {
 			return paging.Page[Host]{}, err
 		}
-		p := hosts.NewCombinedDevicesByFilterParamsWithContext(ctx)
 		limit := int64(q.Limit)
-		p.Limit = &limit
-		setIf(&p.Filter, q.Filter.String())
-		setIf(&p.Sort, q.Sort)
-		setIf(&p.Offset, token)
+		var filter, sort, offset *string
+		setIf(&filter, q.Filter.String())
+		setIf(&sort, q.Sort)
+		setIf(&offset, token)
 		var op capture
-		_, _ = hosts.New(&op, nil).CombinedDevicesByFilter(p)
+		if q.Hidden {
+			_, _ = hosts.New(&op, nil).CombinedHiddenDevicesByFilter(&hosts.CombinedHiddenDevicesByFilterParams{
+				Filter: filter, Limit: &limit, Offset: offset, Sort: sort, Context: ctx,
+			})
+		} else {
+			_, _ = hosts.New(&op, nil).CombinedDevicesByFilter(&hosts.CombinedDevicesByFilterParams{
+				Filter: filter, Limit: &limit, Offset: offset, Sort: sort, Context: ctx,
+			})
+		}
 		return page(ctx, h.c, name, &op, hostRows, token == "", func(more pagination, _ int) string { return more.Next })
 	})
 }
@@ -111,11 +125,7 @@ func (h *Hosts) Get(ctx context.Context, id string) (Host, error) {
 	if err := checkID(name, id); err != nil {
 		return Host{}, err
 	}
-	p := hosts.NewPostDeviceDetailsV2ParamsWithContext(ctx)
-	p.Body = &models.MsaIdsRequest{Ids: []string{id}}
-	var op capture
-	_, _ = hosts.New(&op, nil).PostDeviceDetailsV2(p)
-	w, err := h.c.write(op.op)
+	w, err := h.c.write(detailsOf(ctx, []string{id}).op)
 	if err != nil {
 		return Host{}, err
 	}
@@ -135,6 +145,23 @@ func (h *Hosts) Get(ctx context.Context, id string) (Host, error) {
 			Messages: []Message{{Code: http.StatusNotFound, Message: "no such host", ID: id}},
 		}
 	})
+}
+
+// Details lists the hosts of the given ids, 5,000 a call. An id that Falcon does
+// not know is a *RowError.
+func (h *Hosts) Details(ids ...string) *List[Host] {
+	const name = "hosts.details"
+	return byIDs(name, ids, 5000, func(ctx context.Context, chunk []string) (paging.Page[Host], error) {
+		return page(ctx, h.c, name, detailsOf(ctx, chunk), hostRows, false, nil)
+	}, func(h Host) string { return h.ID })
+}
+
+func detailsOf(ctx context.Context, ids []string) *capture {
+	p := hosts.NewPostDeviceDetailsV2ParamsWithContext(ctx)
+	p.Body = &models.MsaIdsRequest{Ids: ids}
+	op := &capture{}
+	_, _ = hosts.New(op, nil).PostDeviceDetailsV2(p)
+	return op
 }
 
 // Containment is the result of a containment action.
@@ -163,12 +190,7 @@ func (h *Hosts) act(ctx context.Context, name, action, id string, done, pending 
 	if err := checkID(name, id); err != nil {
 		return Containment{}, err
 	}
-	p := hosts.NewPerformActionV2ParamsWithContext(ctx)
-	p.ActionName = action
-	p.Body = &models.MsaEntityActionRequestV2{Ids: []string{id}, ActionParameters: []*models.MsaspecActionParameter{}}
-	var op capture
-	_, _ = hosts.New(&op, nil).PerformActionV2(p)
-	w, err := h.c.write(op.op)
+	w, err := h.c.write(actionOf(ctx, action, []string{id}).op)
 	if err != nil {
 		return Containment{}, err
 	}
@@ -189,6 +211,15 @@ func (h *Hosts) act(ctx context.Context, name, action, id string, done, pending 
 		}
 	}
 	return out, err
+}
+
+func actionOf(ctx context.Context, action string, ids []string) *capture {
+	p := hosts.NewPerformActionV2ParamsWithContext(ctx)
+	p.ActionName = action
+	p.Body = &models.MsaEntityActionRequestV2{Ids: ids, ActionParameters: []*models.MsaspecActionParameter{}}
+	op := &capture{}
+	_, _ = hosts.New(op, nil).PerformActionV2(p)
+	return op
 }
 
 func checkID(operation, id string) error {

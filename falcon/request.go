@@ -131,7 +131,7 @@ func (c *Client) roundTrip(ctx context.Context, w *written, bearer string) (*ans
 		return nil, err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(resp.Body)
+	body, err := readBody(resp)
 	if err != nil {
 		return nil, fmt.Errorf("falcon %s: HTTP %d: reading the answer: %w", w.operation, resp.StatusCode, err)
 	}
@@ -142,4 +142,14 @@ func (c *Client) roundTrip(ctx context.Context, w *written, bearer string) (*ans
 		status: resp.StatusCode, header: resp.Header, body: body,
 		redirected: c.rebase(resp), at: time.Now(),
 	}, nil
+}
+
+// readBody reads the answer to its end, in few steps: pages are many megabytes.
+func readBody(resp *http.Response) ([]byte, error) {
+	var b bytes.Buffer
+	if n := resp.ContentLength; n > 0 {
+		b.Grow(int(min(n, 64<<20)) + bytes.MinRead) // what a header says is not worth more
+	}
+	_, err := b.ReadFrom(resp.Body)
+	return b.Bytes(), err
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 
 	"github.com/jurymast/jurymast/internal/lenient"
@@ -105,42 +106,68 @@ func rowError(operation string, a *answer, m apiMessage) *RowError {
 	}
 }
 
+// changed is what one call changed, and what Falcon refused of single ids.
+type changed struct {
+	count   int
+	refused []error
+}
+
+// writes reads the answer of an operation that counts its changes in meta.writes.
+func (a *answer) writes(operation string) (changed, error) {
+	env, err := a.open(operation)
+	if err != nil {
+		return changed{}, err
+	}
+	out := changed{count: env.changed()}
+	for _, m := range env.Errors {
+		out.refused = append(out.refused, rowError(operation, a, m))
+	}
+	return out, nil
+}
+
 // changeAll sends an operation that changes the given ids, so many a call, and
-// returns how many Falcon says it changed. What it refused of single ids is joined
-// in the error; a call that fails is the end.
-func changeAll(ctx context.Context, c *Client, call resilience.Call, ids []string, chunk int, op func([]string) *capture) (changed int, err error) {
+// returns how many were changed. What Falcon refused of single ids is joined in the
+// error and the others go on; a call that fails is the end.
+func changeAll(ctx context.Context, c *Client, call resilience.Call, ids []string, chunk int, op func([]string) *capture, read func(*answer) (changed, error)) (count int, err error) {
 	if len(ids) == 0 || slices.Contains(ids, "") {
 		return 0, resilience.Misusef("falcon %s: one of the ids is empty, or there are none", call.Name)
-	}
-	type result struct {
-		changed int
-		refused []error
 	}
 	var refused []error
 	for done := 0; done < len(ids); done += chunk {
 		w, err := c.write(op(ids[done:min(done+chunk, len(ids))]).op)
 		if err != nil {
-			return changed, err
+			return count, err
 		}
-		r, err := send(ctx, c, call, w, func(a *answer) (result, error) {
-			env, err := a.open(call.Name)
-			if err != nil {
-				return result{}, err
-			}
-			r := result{changed: env.changed()}
-			for _, m := range env.Errors {
-				r.refused = append(r.refused, rowError(call.Name, a, m))
-			}
-			return r, nil
-		})
-		changed += r.changed
+		r, err := send(ctx, c, call, w, read)
+		if rows := refusedIDs(err); rows != nil {
+			r, err = changed{refused: rows}, nil
+		}
+		count += r.count
 		refused = append(refused, r.refused...)
 		if err != nil {
 			if done > 0 {
 				err = fmt.Errorf("after the first %d of %d ids: %w", done, len(ids), err)
 			}
-			return changed, errors.Join(append(refused, err)...)
+			return count, errors.Join(append(refused, err)...)
 		}
 	}
-	return changed, errors.Join(refused...)
+	return count, errors.Join(refused...)
+}
+
+// refusedIDs are the rows of a call that failed because Falcon refused every one
+// of its ids by name, nil of one that failed otherwise.
+func refusedIDs(err error) (rows []error) {
+	api, ok := errors.AsType[*APIError](err)
+	if !ok || api.Status != http.StatusNotFound && api.Status != http.StatusConflict {
+		return nil
+	}
+	for _, m := range api.Messages {
+		if m.ID == "" {
+			return nil
+		}
+		one := *api
+		one.Status, one.Messages = m.Code, []Message{m}
+		rows = append(rows, &RowError{Operation: "falcon " + api.Operation, ID: m.ID, Err: &one})
+	}
+	return rows
 }

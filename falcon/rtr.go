@@ -123,8 +123,8 @@ type RTRSession struct {
 }
 
 func parseRTRSession(raw json.RawMessage) (*RTRSession, error) {
-	var o lenient.Object
-	if err := json.Unmarshal(raw, &o); err != nil {
+	o, err := lenient.Read(raw)
+	if err != nil {
 		return nil, err
 	}
 	s := &RTRSession{

@@ -41,8 +41,8 @@ type part struct {
 }
 
 var parts = rows[part]{id: "session_id", parse: func(raw json.RawMessage) (part, error) {
-	var o lenient.Object
-	if err := json.Unmarshal(raw, &o); err != nil {
+	o, err := lenient.Read(raw)
+	if err != nil {
 		return part{}, err
 	}
 	complete := o.Str("complete")

@@ -38,8 +38,8 @@ type request struct {
 }
 
 var requests = rows[request]{id: "cloud_request_id", parse: func(raw json.RawMessage) (request, error) {
-	var o lenient.Object
-	if err := json.Unmarshal(raw, &o); err != nil {
+	o, err := lenient.Read(raw)
+	if err != nil {
 		return request{}, err
 	}
 	r := request{id: o.Str("cloud_request_id"), session: o.Str("session_id"), queued: o.Str("queued_command_offline") == "true"}

@@ -19,6 +19,7 @@ type cloud struct {
 	cfg     Config
 	tokens  tokens
 	fleet   fleet
+	groups  hostGroups
 	alerts  alerts
 	scrolls scrolls
 	streams streams
@@ -35,6 +36,7 @@ func newCloud(cfg Config) *cloud {
 	c.scrolls.open = map[string]*scroll{}
 	c.streams.init(cfg)
 	c.rtr.init()
+	c.groups.byID = map[string]HostGroup{}
 	c.alerts.byID = map[string]*Alert{}
 	c.requests = sim.Window{Limit: cfg.Quota, Per: time.Minute}
 	c.tokenRequests = sim.Window{Limit: cfg.TokenQuota, Per: time.Minute}

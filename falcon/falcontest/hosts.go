@@ -55,7 +55,8 @@ type Host struct {
 
 	Groups []string // host group ids
 	Tags   []string // FalconGroupingTags/... or SensorGroupingTags/...
-	Hidden bool     // deleted in the console: in no list, details still answer
+	Logins []Login
+	Hidden bool // deleted in the console: in no list, details still answer
 }
 
 // Effect is one action that really changed a host.
@@ -104,7 +105,7 @@ func (f *fleet) add(h Host, replace bool) (id string, ok bool) {
 		h.FirstSeen = now
 	}
 	h.CID = bareCID(h.CID)
-	h.Groups, h.Tags = slices.Clone(h.Groups), slices.Clone(h.Tags)
+	h.Groups, h.Tags, h.Logins = slices.Clone(h.Groups), slices.Clone(h.Tags), slices.Clone(h.Logins)
 	if _, known := f.hosts[h.DeviceID]; known && !replace {
 		return h.DeviceID, false
 	}
@@ -189,7 +190,7 @@ func (f *fleet) host(id string) (Host, bool) {
 // snapshot is a copy that shares nothing with the fleet.
 func (d *device) snapshot() Host {
 	h := d.Host
-	h.Groups, h.Tags = slices.Clone(h.Groups), slices.Clone(h.Tags)
+	h.Groups, h.Tags, h.Logins = slices.Clone(h.Groups), slices.Clone(h.Tags), slices.Clone(h.Logins)
 	return h
 }
 

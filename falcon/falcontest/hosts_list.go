@@ -46,11 +46,15 @@ func (c *cloud) offsetHosts(q *call, hidden bool) {
 	}
 }
 
-// combinedHosts returns whole devices and pages by "next". Nothing is kept in the
+func (c *cloud) combinedHosts(q *call) { c.nextHosts(q, false) }
+
+func (c *cloud) combinedHiddenHosts(q *call) { c.nextHosts(q, true) }
+
+// nextHosts returns whole devices and pages by "next". Nothing is kept in the
 // cloud: the same page can be asked for again, and hosts that come and go in
 // between shift nothing. A host's last_seen moves with the clock; a listing sorted
 // by it would begin again on every page if it were not read as of its beginning.
-func (c *cloud) combinedHosts(q *call) {
+func (c *cloud) nextHosts(q *call, hidden bool) {
 	l, ok := q.asked(1, maxCombined)
 	if !ok {
 		return
@@ -65,7 +69,7 @@ func (c *cloud) combinedHosts(q *call) {
 		q.reject(http.StatusBadRequest, "Bad request")
 		return
 	}
-	rows := query.of(c.fleet.each(q.token, false, time.Unix(0, p.Began)), time.Unix(0, p.Began))
+	rows := query.of(c.fleet.each(q.token, hidden, time.Unix(0, p.Began)), time.Unix(0, p.Began))
 	rest := rows
 	if offset != "" {
 		rest = query.order.beyond(rows, p.After)

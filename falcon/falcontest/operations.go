@@ -14,14 +14,20 @@ type operation struct {
 // operations are known by method and path. A part of a path in braces is any one
 // part, found in call.parts.
 var operations = map[string]operation{
-	"GET /devices/queries/devices-scroll/v1":    {"devices:read", (*cloud).scrollHosts},
-	"GET /devices/queries/devices/v1":           {"devices:read", (*cloud).queryHosts},
-	"GET /devices/queries/devices-hidden/v1":    {"devices:read", (*cloud).queryHiddenHosts},
-	"GET /devices/combined/devices/v1":          {"devices:read", (*cloud).combinedHosts},
-	"GET /devices/entities/devices/v2":          {"devices:read", (*cloud).getHosts},
-	"POST /devices/entities/devices/v2":         {"devices:read", (*cloud).postHosts},
-	"GET /devices/entities/online-state/v1":     {"devices:read", (*cloud).onlineState},
-	"POST /devices/entities/devices-actions/v2": {"devices:write", (*cloud).performAction},
+	"GET /devices/queries/devices-scroll/v1":          {"devices:read", (*cloud).scrollHosts},
+	"GET /devices/queries/devices/v1":                 {"devices:read", (*cloud).queryHosts},
+	"GET /devices/queries/devices-hidden/v1":          {"devices:read", (*cloud).queryHiddenHosts},
+	"GET /devices/combined/devices/v1":                {"devices:read", (*cloud).combinedHosts},
+	"GET /devices/combined/devices-hidden/v1":         {"devices:read", (*cloud).combinedHiddenHosts},
+	"GET /devices/entities/devices/v2":                {"devices:read", (*cloud).getHosts},
+	"POST /devices/entities/devices/v2":               {"devices:read", (*cloud).postHosts},
+	"GET /devices/entities/online-state/v1":           {"devices:read", (*cloud).onlineState},
+	"POST /devices/combined/devices/login-history/v2": {"devices:read", (*cloud).loginHistory},
+	"POST /devices/entities/devices-actions/v2":       {"devices:write", (*cloud).performAction},
+	"PATCH /devices/entities/devices/tags/v1":         {"devices:write", (*cloud).changeTags},
+
+	"GET /devices/combined/host-groups/v1":         {"host-group:read", (*cloud).combinedGroups},
+	"POST /devices/entities/host-group-actions/v1": {"host-group:write", (*cloud).groupAction},
 
 	"GET /alerts/queries/alerts/v2":    {"alerts:read", (*cloud).queryAlerts},
 	"POST /alerts/entities/alerts/v2":  {"alerts:read", (*cloud).getAlerts},

@@ -54,6 +54,9 @@ type Config struct {
 	// Hosts are the devices known at the start. See [Host] for the defaults.
 	Hosts []Host
 
+	// HostGroups are the groups known at the start.
+	HostGroups []HostGroup
+
 	// Alerts are those raised before the start. See [Alert] for the defaults.
 	Alerts []Alert
 
@@ -161,6 +164,9 @@ func NewServer(cfg Config) (*Server, error) {
 		if id, ok := c.fleet.add(h, false); !ok {
 			return nil, fmt.Errorf("falcontest: two hosts with DeviceID %q", id)
 		}
+	}
+	for _, g := range cfg.HostGroups {
+		c.groups.add(g, cfg.Now())
 	}
 	for _, a := range cfg.Alerts {
 		if a.ID == "" {

@@ -6,7 +6,40 @@ import (
 	"encoding/json"
 	"strconv"
 	"time"
+
+	"github.com/jurymast/jurymast/internal/jsonscan"
 )
+
+// Read makes an Object of a JSON object. The values are parts of raw, which must not
+// change any more.
+func Read(raw []byte) (Object, error) {
+	t := jsonscan.Text(raw)
+	i := t.Space(0)
+	o, end := object(t, i)
+	if end >= 0 && t.Space(end) == len(t) {
+		return o, nil
+	}
+	var m map[string]json.RawMessage // null, or an error that says what is wrong
+	err := json.Unmarshal(raw, &m)
+	return m, err
+}
+
+func object(t jsonscan.Text, i int) (Object, int) {
+	if i >= len(t) || t[i] != '{' {
+		return nil, -1
+	}
+	o := make(Object, len(t)/64) // about as many members as such a text has
+	i, more := t.Open(i, '}')
+	for more {
+		name, at := t.Key(i)
+		end := t.Value(at, 1)
+		if i, more = t.Next(end, '}'); i < 0 {
+			return nil, -1
+		}
+		o[string(jsonscan.Unquoted(name))] = json.RawMessage(t[at:end:end])
+	}
+	return o, i
+}
 
 // Object is a row as it came. Fields that are missing, null or of another type
 // read as zero.
@@ -18,14 +51,7 @@ func (o Object) Str(name string) string {
 	if len(raw) == 0 {
 		return ""
 	}
-	var s string
-	if json.Unmarshal(raw, &s) == nil {
-		return s
-	}
-	if raw[0] == '-' || raw[0] >= '0' && raw[0] <= '9' || raw[0] == 't' || raw[0] == 'f' {
-		return string(raw)
-	}
-	return ""
+	return string(jsonscan.Content(raw))
 }
 
 // Int is a whole number, also one that is written as a string.
@@ -42,6 +68,39 @@ func (o Object) Object(name string) Object {
 	var inner Object
 	_ = json.Unmarshal(o[name], &inner)
 	return inner
+}
+
+// Objects is a list of objects; what is none among them is left out.
+func (o Object) Objects(name string) (inner []Object) {
+	var list []json.RawMessage
+	_ = json.Unmarshal(o[name], &list)
+	for _, raw := range list {
+		var e Object
+		if json.Unmarshal(raw, &e) == nil && e != nil {
+			inner = append(inner, e)
+		}
+	}
+	return inner
+}
+
+// List gives the elements of a list, each a copy of its own, so that who keeps one
+// does not keep them all. An element is valid JSON if raw is. false: it is no list.
+func List(raw json.RawMessage) (elements []json.RawMessage, ok bool) {
+	t := jsonscan.Text(raw)
+	i := t.Space(0)
+	if i >= len(t) || t[i] != '[' {
+		return nil, false
+	}
+	i, more := t.Open(i, ']')
+	for more {
+		end := t.Value(i, 1)
+		if end < 0 {
+			return nil, false
+		}
+		elements = append(elements, append(json.RawMessage(nil), t[i:end]...))
+		i, more = t.Next(end, ']')
+	}
+	return elements, i >= 0
 }
 
 // Strs is a list of strings.

@@ -52,6 +52,11 @@ const (
 
 // Source gives out one token and renews it. It is safe for concurrent use.
 type Source struct {
+	// Spare, if set before the first call, is how long lies between two uses of a
+	// token that the API rejected though it was fresh: some vendors count those, and
+	// shut out the address that they come from.
+	Spare time.Duration
+
 	policy *resilience.Policy
 	fetch  func(context.Context) (Token, error)
 
@@ -61,6 +66,7 @@ type Source struct {
 	fetched   time.Time
 	renew     time.Time // when to fetch the next one although this is still good
 	accepted  bool      // the API took the current token at least once
+	spared    time.Time // when a token that is rejected may be tried again, zero if it is not
 	flight    *flight
 	failure   error // the last fetch's, until failedTil
 	failedTil time.Time
@@ -103,6 +109,13 @@ func (s *Source) Get(ctx context.Context) (Token, error) {
 	held := s.failure != nil && now.Before(s.failedTil)
 	if s.current.Value != "" && now.Before(s.current.Expires.Add(-expiryMargin)) {
 		t := s.current
+		if wait := s.spared.Sub(now); wait > 0 {
+			s.mu.Unlock()
+			return Token{}, &Error{&rejected{wait}}
+		}
+		if !s.spared.IsZero() {
+			s.spared = now.Add(s.Spare) // this caller tries it
+		}
 		if !now.Before(s.renew) && !held && s.flight == nil {
 			s.start(ctx)
 		}
@@ -183,7 +196,7 @@ func (s *Source) Accepted(value string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.current.Value == value {
-		s.accepted = true
+		s.accepted, s.spared = true, time.Time{}
 	}
 }
 
@@ -206,8 +219,23 @@ func (s *Source) Rejected(value string) bool {
 	worth := s.accepted || time.Since(s.fetched) > refusedHold
 	if worth {
 		s.previous, s.current = s.current.Value, Token{}
+	} else if s.Spare > 0 {
+		s.spared = time.Now().Add(s.Spare)
 	}
 	return worth
+}
+
+// rejected is the failure of a call that is not made because the API rejects the
+// token.
+type rejected struct{ wait time.Duration }
+
+func (e *rejected) Error() string {
+	return fmt.Sprintf("the API answered 401 to a fresh one; it is tried again in %v", e.wait.Round(time.Millisecond))
+}
+
+// Failure says when another try is worth it.
+func (e *rejected) Failure() resilience.Failure {
+	return resilience.Failure{Class: resilience.Credential, Sent: resilience.NotSent, RetryAfter: e.wait}
 }
 
 // Run keeps the token warm until ctx ends: it fetches the first one at once and
