@@ -27,6 +27,8 @@ type Client struct {
 	Alerts *Alerts
 	// Stream reads the event stream.
 	Stream *Stream
+	// RTR runs commands that read on hosts.
+	RTR *RTR
 
 	cfg    Config
 	policy *resilience.Policy
@@ -86,6 +88,7 @@ func New(cfg Config) (*Client, error) {
 	c.HostGroups = &HostGroups{c}
 	c.Alerts = &Alerts{c}
 	c.Stream = &Stream{c}
+	c.RTR = &RTR{c: c}
 	return c, nil
 }
 

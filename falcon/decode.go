@@ -147,7 +147,11 @@ func (a *answer) open(operation string) (*envelope, error) {
 		for _, m := range env.Errors {
 			e.Messages = append(e.Messages, m.public())
 		}
-		if code := e.Messages[0].Code; code >= 400 && code < 600 {
+		code := e.Messages[0].Code
+		if code >= 40_000 && code < 60_000 { // RTR's have two digits more: 40401
+			code /= 100
+		}
+		if code >= 400 && code < 600 {
 			e.Status = code
 		} else {
 			e.class, e.sent = resilience.Malformed, resilience.MaybeSent

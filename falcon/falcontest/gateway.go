@@ -23,6 +23,7 @@ type cloud struct {
 	alerts  alerts
 	scrolls scrolls
 	streams streams
+	rtr     rtr
 	traces  atomic.Uint64
 
 	requests, tokenRequests, badTokens sim.Window
@@ -34,6 +35,7 @@ func newCloud(cfg Config) *cloud {
 	c.fleet = fleet{now: cfg.Now, actionTime: cfg.ActionTime, cid: cfg.CID, hosts: map[string]*device{}}
 	c.scrolls.open = map[string]*scroll{}
 	c.streams.init(cfg)
+	c.rtr.init()
 	c.groups.byID = map[string]HostGroup{}
 	c.alerts.byID = map[string]*Alert{}
 	c.requests = sim.Window{Limit: cfg.Quota, Per: time.Minute}

@@ -36,6 +36,12 @@ var operations = map[string]operation{
 
 	"GET " + discoverPath:                 {"streaming:read", (*cloud).discoverStreams},
 	"POST " + refreshPath + "{partition}": {"streaming:read", (*cloud).refreshSession},
+
+	"POST /real-time-response/entities/sessions/v1":        {"real-time-response:read", (*cloud).openRTR},
+	"DELETE /real-time-response/entities/sessions/v1":      {"real-time-response:read", (*cloud).closeRTR},
+	"POST /real-time-response/entities/refresh-session/v1": {"real-time-response:read", (*cloud).refreshRTR},
+	"POST /real-time-response/entities/command/v1":         {"real-time-response:read", (*cloud).commandRTR},
+	"GET /real-time-response/entities/command/v1":          {"real-time-response:read", (*cloud).statusRTR},
 }
 
 // backends are what the services call themselves in meta.powered_by, by the first
@@ -43,6 +49,8 @@ var operations = map[string]operation{
 var backends = map[string]string{
 	"devices": "device-api",
 	"alerts":  "detectsapi",
+
+	"real-time-response": "empower-api",
 }
 
 // route finds the operation of a request, and what its path has for the parts in

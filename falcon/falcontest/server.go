@@ -89,6 +89,11 @@ type Config struct {
 	// feed starts or stops, as the real service does.
 	StreamAudit bool
 
+	// Real Time Response, see [Server.RTRCommand].
+	RTRIdle     time.Duration // how long a session lasts without use; default 10 minutes
+	RTRPart     int           // characters of stdout, and of stderr, in one part of an output; default 4096
+	RTROwnOrder bool          // parts carry their own number, as the documentation says, and not the next one's
+
 	// Faults is the script of what goes wrong; nil means nothing yet, see [Server.Faults].
 	Faults *fault.Plan
 
@@ -110,6 +115,8 @@ func (cfg *Config) setDefaults() error {
 	orDefault(&cfg.Quota, 6000)
 	orDefault(&cfg.TokenQuota, 300)
 	orDefault(&cfg.BadTokenQuota, 15)
+	orDefault(&cfg.RTRIdle, 10*time.Minute)
+	orDefault(&cfg.RTRPart, 4096)
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
@@ -117,8 +124,8 @@ func (cfg *Config) setDefaults() error {
 	if _, ok := apiHosts[cfg.Cloud]; !ok {
 		return fmt.Errorf("falcontest: unknown Config.Cloud %q", cfg.Cloud)
 	}
-	if cfg.TokenLife < 0 || cfg.Quota < 0 || cfg.TokenQuota < 0 || cfg.BadTokenQuota < 0 {
-		return fmt.Errorf("falcontest: a negative TokenLife or quota")
+	if cfg.TokenLife < 0 || cfg.Quota < 0 || cfg.TokenQuota < 0 || cfg.BadTokenQuota < 0 || cfg.RTRIdle < 0 || cfg.RTRPart < 0 {
+		return fmt.Errorf("falcontest: a negative TokenLife, quota, RTRIdle or RTRPart")
 	}
 	// A misspelt scope would look like a missing permission.
 	for _, s := range cfg.Scopes {
