@@ -25,6 +25,8 @@ type Client struct {
 	Alerts *Alerts
 	// Stream reads the event stream.
 	Stream *Stream
+	// NGSIEM searches Next-Gen SIEM.
+	NGSIEM *NGSIEM
 
 	cfg    Config
 	policy *resilience.Policy
@@ -77,6 +79,7 @@ func New(cfg Config) (*Client, error) {
 	c.Hosts = &Hosts{c}
 	c.Alerts = &Alerts{c}
 	c.Stream = &Stream{c}
+	c.NGSIEM = &NGSIEM{c}
 	return c, nil
 }
 

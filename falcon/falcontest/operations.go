@@ -30,6 +30,10 @@ var operations = map[string]operation{
 
 	"GET " + discoverPath:                 {"streaming:read", (*cloud).discoverStreams},
 	"POST " + refreshPath + "{partition}": {"streaming:read", (*cloud).refreshSession},
+
+	"POST " + searchesPath:             {"ngsiem:write", (*cloud).startSearch},
+	"GET " + searchesPath + "/{id}":    {"ngsiem:read", (*cloud).pollSearch},
+	"DELETE " + searchesPath + "/{id}": {"ngsiem:write", (*cloud).stopSearch},
 }
 
 // backends are what the services call themselves in meta.powered_by, by the first

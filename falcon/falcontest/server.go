@@ -86,6 +86,16 @@ type Config struct {
 	// feed starts or stops, as the real service does.
 	StreamAudit bool
 
+	// Search answers the searches of Next-Gen SIEM, at the moment they are started;
+	// nil means that they find nothing.
+	Search func(Search) SearchResult
+	// SearchIdle is how long a search lives that is not polled; default 30 seconds,
+	// as in LogScale's documentation (90 in that of older versions).
+	SearchIdle time.Duration
+	// IngestLimit is how many bytes, after decompression, a HEC connector takes in
+	// one request; default 16 MiB. The real limit is not known.
+	IngestLimit int
+
 	// Faults is the script of what goes wrong; nil means nothing yet, see [Server.Faults].
 	Faults *fault.Plan
 
@@ -107,6 +117,8 @@ func (cfg *Config) setDefaults() error {
 	orDefault(&cfg.Quota, 6000)
 	orDefault(&cfg.TokenQuota, 300)
 	orDefault(&cfg.BadTokenQuota, 15)
+	orDefault(&cfg.SearchIdle, 30*time.Second)
+	orDefault(&cfg.IngestLimit, 16<<20)
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
@@ -199,6 +211,9 @@ func (s *Server) Alerts() []Alert { return s.cloud.alerts.all() }
 // AddAlert raises an alert, or replaces the one with the same ID, which must not
 // be empty.
 func (s *Server) AddAlert(a Alert) { s.cloud.alerts.add(a, s.cloud.cfg.CID, s.cloud.cfg.Now()) }
+
+// Searches returns the query jobs that were started, oldest first.
+func (s *Server) Searches() []SearchJob { return s.cloud.searches.all() }
 
 // CheckFilter tells what is wrong with a filter in Falcon's query language, as far
 // as the simulator knows the language; fields of any name will do.
