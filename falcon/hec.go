@@ -227,7 +227,8 @@ func (h *HEC) judge(name string, a *answer) error {
 	case unread != nil || said.Code == nil:
 		e = a.malformed(name, errors.New("it is not that of a collector"))
 	default:
-		e = a.malformed(name, errors.New("success was expected"))
+		e = a.malformed(name, nil)
+		e.err = fmt.Errorf("its code is %d, and only 0 is success", *said.Code)
 	}
 	if said.Text != "" {
 		m := Message{Message: said.Text}

@@ -152,6 +152,9 @@ func TestHECErrorSaysHowFarItCame(t *testing.T) {
 				if !ok || e.Accepted != 0 || e.InDoubt != tc.doubt || e.Of != 6 {
 					t.Fatalf("got %+v", err)
 				}
+				if name == "200 with a code" && !strings.Contains(err.Error(), "Server is busy; its code is 9") {
+					t.Errorf("got %v", err)
+				}
 				if f := resilience.Of(err); f.Class != tc.class || f.Sent != tc.sent {
 					t.Errorf("got %v (%v, %v)", err, f.Class, f.Sent)
 				}
