@@ -29,6 +29,8 @@ type Client struct {
 	Stream *Stream
 	// RTR runs commands that read on hosts.
 	RTR *RTR
+	// NGSIEM searches Next-Gen SIEM.
+	NGSIEM *NGSIEM
 
 	cfg    Config
 	policy *resilience.Policy
@@ -89,6 +91,7 @@ func New(cfg Config) (*Client, error) {
 	c.Alerts = &Alerts{c}
 	c.Stream = &Stream{c}
 	c.RTR = &RTR{c: c}
+	c.NGSIEM = &NGSIEM{c}
 	return c, nil
 }
 

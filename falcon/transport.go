@@ -79,6 +79,8 @@ var readingPosts = map[string]bool{
 	"/cases/entities/cases/v2":                      true,
 	"/intel/entities/indicators/GET/v1":             true,
 	"/quarantine/entities/quarantined-files/GET/v1": true,
+
+	"/humio/api/v1/repositories/{repository}/queryjobs": true,
 }
 
 func isJSON(h http.Header) bool {

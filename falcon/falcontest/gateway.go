@@ -26,6 +26,9 @@ type cloud struct {
 	rtr     rtr
 	traces  atomic.Uint64
 
+	searches   searches
+	connectors connectors
+
 	requests, tokenRequests, badTokens sim.Window
 }
 
@@ -38,6 +41,7 @@ func newCloud(cfg Config) *cloud {
 	c.rtr.init()
 	c.groups.byID = map[string]HostGroup{}
 	c.alerts.byID = map[string]*Alert{}
+	c.connectors.keys = map[string]string{}
 	c.requests = sim.Window{Limit: cfg.Quota, Per: time.Minute}
 	c.tokenRequests = sim.Window{Limit: cfg.TokenQuota, Per: time.Minute}
 	c.badTokens = sim.Window{Limit: cfg.BadTokenQuota, Per: time.Minute}
@@ -70,6 +74,9 @@ func (c *cloud) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	case strings.HasPrefix(host, "firehose."):
 		c.serveFeed(q)
+		return
+	case host == ingestHost(c.cfg.Cloud):
+		c.serveHEC(q)
 		return
 	case isToken(r):
 		c.serveToken(q)

@@ -42,6 +42,9 @@ var operations = map[string]operation{
 	"POST /real-time-response/entities/refresh-session/v1": {"real-time-response:read", (*cloud).refreshRTR},
 	"POST /real-time-response/entities/command/v1":         {"real-time-response:read", (*cloud).commandRTR},
 	"GET /real-time-response/entities/command/v1":          {"real-time-response:read", (*cloud).statusRTR},
+	"POST " + searchesPath:                                 {"ngsiem:write", (*cloud).startSearch},
+	"GET " + searchesPath + "/{id}":                        {"ngsiem:read", (*cloud).pollSearch},
+	"DELETE " + searchesPath + "/{id}":                     {"ngsiem:write", (*cloud).stopSearch},
 }
 
 // backends are what the services call themselves in meta.powered_by, by the first

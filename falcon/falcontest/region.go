@@ -32,7 +32,7 @@ func feedHost(region string) string {
 
 // hostNames lists all names the server answers for, its own API host first.
 func hostNames(home string) []string {
-	names := []string{apiHosts[home], feedHost(home)}
+	names := []string{apiHosts[home], feedHost(home), ingestHost(home)}
 	for region, host := range apiHosts {
 		if region != home {
 			names = append(names, host, feedHost(region))

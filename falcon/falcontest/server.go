@@ -94,6 +94,16 @@ type Config struct {
 	RTRPart     int           // characters of stdout, and of stderr, in one part of an output; default 4096
 	RTROwnOrder bool          // parts carry their own number, as the documentation says, and not the next one's
 
+	// Search answers the searches of Next-Gen SIEM, at the moment they are started;
+	// nil means that they find nothing.
+	Search func(Search) SearchResult
+	// SearchIdle is how long a search lives that is not polled; default 30 seconds,
+	// as in LogScale's documentation (90 in that of older versions).
+	SearchIdle time.Duration
+	// IngestLimit is how many bytes, after decompression, a HEC connector takes in
+	// one request; default 16 MiB. The real limit is not known.
+	IngestLimit int
+
 	// Faults is the script of what goes wrong; nil means nothing yet, see [Server.Faults].
 	Faults *fault.Plan
 
@@ -117,6 +127,8 @@ func (cfg *Config) setDefaults() error {
 	orDefault(&cfg.BadTokenQuota, 15)
 	orDefault(&cfg.RTRIdle, 10*time.Minute)
 	orDefault(&cfg.RTRPart, 4096)
+	orDefault(&cfg.SearchIdle, 30*time.Second)
+	orDefault(&cfg.IngestLimit, 16<<20)
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
@@ -212,6 +224,9 @@ func (s *Server) Alerts() []Alert { return s.cloud.alerts.all() }
 // AddAlert raises an alert, or replaces the one with the same ID, which must not
 // be empty.
 func (s *Server) AddAlert(a Alert) { s.cloud.alerts.add(a, s.cloud.cfg.CID, s.cloud.cfg.Now()) }
+
+// Searches returns the query jobs that were started, oldest first.
+func (s *Server) Searches() []SearchJob { return s.cloud.searches.all() }
 
 // CheckFilter tells what is wrong with a filter in Falcon's query language, as far
 // as the simulator knows the language; fields of any name will do.
