@@ -23,6 +23,10 @@ type Client struct {
 	Hosts *Hosts
 	// Alerts finds, reads and changes alerts.
 	Alerts *Alerts
+	// Content reads, pauses and pins content updates, and which hosts took them.
+	Content *Content
+	// SensorUpdate reads the policies of sensor versions.
+	SensorUpdate *SensorUpdate
 	// Stream reads the event stream.
 	Stream *Stream
 
@@ -76,6 +80,8 @@ func New(cfg Config) (*Client, error) {
 	}
 	c.Hosts = &Hosts{c}
 	c.Alerts = &Alerts{c}
+	c.Content = &Content{c}
+	c.SensorUpdate = &SensorUpdate{c}
 	c.Stream = &Stream{c}
 	return c, nil
 }

@@ -24,6 +24,9 @@ type cloud struct {
 	streams streams
 	traces  atomic.Uint64
 
+	content, sensorUpdate policies
+	releases              releases
+
 	requests, tokenRequests, badTokens sim.Window
 }
 
@@ -34,6 +37,9 @@ func newCloud(cfg Config) *cloud {
 	c.scrolls.open = map[string]*scroll{}
 	c.streams.init(cfg)
 	c.alerts.byID = map[string]*Alert{}
+	c.content.kind, c.sensorUpdate.kind = "content-update", "sensor-update"
+	c.fleet.assigned = map[string]*policies{"content-update": &c.content, "sensor-update": &c.sensorUpdate}
+	c.releases.byCategory = map[string][]release{}
 	c.requests = sim.Window{Limit: cfg.Quota, Per: time.Minute}
 	c.tokenRequests = sim.Window{Limit: cfg.TokenQuota, Per: time.Minute}
 	c.badTokens = sim.Window{Limit: cfg.BadTokenQuota, Per: time.Minute}
