@@ -70,15 +70,12 @@ func (c *cloud) pinVersions(q *call) {
 // came into. That hosts of the ea ring get it no earlier than those of ga without
 // a delay, and that a pin holds what is there and takes nobody back, is assumed.
 func (r *contentRing) taken(all []release, until time.Time) (last time.Time) {
-	if r.held() && r.heldAt.Before(until) {
-		until = r.heldAt
-	}
 	for _, rel := range all {
 		at := rel.at.Add(time.Duration(r.DelayHours) * time.Hour)
-		if at.After(r.heldAt) && at.Before(r.freedAt) {
+		if !at.Before(r.heldAt) && at.Before(r.freedAt) {
 			at = r.freedAt
 		}
-		if !at.After(until) && at.After(last) {
+		if held := r.held() && !at.Before(r.heldAt); !held && !at.After(until) && at.After(last) {
 			last = at
 		}
 	}

@@ -202,13 +202,15 @@ func (s *policies) rows(query query, q *call) (found []row) {
 		if !q.token.sees(p.head().cid) {
 			continue
 		}
-		o := p.shown()
-		precedence := member{"precedence", fmt.Sprintf("%06d", i+1)}
-		if query.filter != nil && !query.filter.match(append(o.only("platform_name,enabled,created_timestamp,modified_timestamp"), precedence), q.now) {
+		known := append(p.shown().only("platform_name,enabled,created_timestamp,modified_timestamp"), member{"precedence", i + 1})
+		if query.filter != nil && !query.filter.match(known, q.now) {
 			continue
 		}
-		o = p.shown()
-		value := strings.Join(append(slices.Clip(o), precedence).values(query.order.field), ",")
+		o := p.shown()
+		value := strings.Join(o.values(query.order.field), ",")
+		if query.order.field == "precedence" {
+			value = fmt.Sprintf("%06d", i+1)
+		}
 		found = append(found, row{key{value, p.head().id}, o})
 	}
 	slices.SortFunc(found, func(a, b row) int { return query.order.compare(a.key, b.key) })
