@@ -154,8 +154,6 @@ func (s *Content) PinVersions(ctx context.Context, category ContentCategory) ([]
 	}
 	p := content_update_policies.NewQueryPinnableContentVersionsParamsWithContext(ctx)
 	p.Category = string(category)
-	newest := "deployed_timestamp.desc"
-	p.Sort = &newest
 	var op capture
 	_, _ = content_update_policies.New(&op, nil).QueryPinnableContentVersions(p)
 	return whole(page(ctx, s.c, name, &op, ids, true, nil))

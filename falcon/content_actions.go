@@ -17,7 +17,7 @@ import (
 
 // ErrNotShown: Falcon answered that it did what was asked, and the policy in its
 // answer does not show it. It may have been done or not: read the policy again.
-var ErrNotShown = errors.New("Falcon says that it is done, and the policy does not show it")
+var ErrNotShown = errors.New("the answer says that it is done, and the policy in it does not show it")
 
 // ContentOverride is what Pause, Allow and Revert are about. The zero value is all
 // categories of the policy.

@@ -84,8 +84,11 @@ func (p *contentPolicy) shown() object {
 	rings := []object{}
 	for _, r := range p.rings {
 		rings = append(rings, object{
-			{"id", r.Category}, {"ring_assignment", r.Ring}, {"delay_hours", strconv.Itoa(r.DelayHours)},
-			{"pinned_content_version", r.Pinned}, {"override", object{{"value", r.Override}}},
+			{"id", r.Category},
+			{"ring_assignment", r.Ring},
+			{"delay_hours", strconv.Itoa(r.DelayHours)},
+			{"pinned_content_version", r.Pinned},
+			{"override", object{{"value", r.Override}}},
 		})
 	}
 	return p.object(object{{"ring_assignment_settings", rings}})

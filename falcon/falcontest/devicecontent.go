@@ -96,10 +96,15 @@ func (c *cloud) contentState(d *device, now time.Time) object {
 	defer c.content.mu.Unlock()
 	p := c.content.of(&d.Host).(*contentPolicy)
 	o := object{
-		{"device_id", d.DeviceID}, {"cid", d.CID}, {"hostname", d.Hostname}, {"platform_name", d.Platform},
-		{"groups", list(d.Groups)}, {"last_seen", stamp(d.lastSeen(now))},
+		{"device_id", d.DeviceID},
+		{"cid", d.CID},
+		{"hostname", d.Hostname},
+		{"platform_name", d.Platform},
+		{"groups", list(d.Groups)},
+		{"last_seen", stamp(d.lastSeen(now))},
 		{"reduced_functionality_mode", yesNo(d.ReducedFunctionality)},
-		{"content_update_policy_id", p.id}, {"content_update_policy_applied_date", p.modified.UTC().Format(time.RFC3339Nano)},
+		{"content_update_policy_id", p.id},
+		{"content_update_policy_applied_date", p.modified.UTC().Format(time.RFC3339Nano)},
 	}
 	if d.Hidden {
 		o = append(o, member{"hidden_status", "hidden"})

@@ -37,16 +37,28 @@ func (h *policyHead) object(settings object) object {
 	groups := []object{}
 	for _, id := range h.groups {
 		groups = append(groups, object{
-			{"id", id}, {"group_type", "static"}, {"name", "group " + id}, {"description", ""},
-			{"created_by", h.createdBy}, {"created_timestamp", h.created.UTC().Format(time.RFC3339Nano)},
-			{"modified_by", h.createdBy}, {"modified_timestamp", h.created.UTC().Format(time.RFC3339Nano)},
+			{"id", id},
+			{"group_type", "static"},
+			{"name", "group " + id},
+			{"description", ""},
+			{"created_by", h.createdBy},
+			{"created_timestamp", h.created.UTC().Format(time.RFC3339Nano)},
+			{"modified_by", h.createdBy},
+			{"modified_timestamp", h.created.UTC().Format(time.RFC3339Nano)},
 		})
 	}
 	return object{
-		{"id", h.id}, {"cid", h.cid}, {"name", h.name}, {"description", h.description},
-		{"platform_name", h.platform}, {"groups", groups}, {"enabled", !h.disabled},
-		{"created_by", h.createdBy}, {"created_timestamp", h.created.UTC().Format(time.RFC3339Nano)},
-		{"modified_by", h.modifiedBy}, {"modified_timestamp", h.modified.UTC().Format(time.RFC3339Nano)},
+		{"id", h.id},
+		{"cid", h.cid},
+		{"name", h.name},
+		{"description", h.description},
+		{"platform_name", h.platform},
+		{"groups", groups},
+		{"enabled", !h.disabled},
+		{"created_by", h.createdBy},
+		{"created_timestamp", h.created.UTC().Format(time.RFC3339Nano)},
+		{"modified_by", h.modifiedBy},
+		{"modified_timestamp", h.modified.UTC().Format(time.RFC3339Nano)},
 		{"settings", settings},
 	}
 }

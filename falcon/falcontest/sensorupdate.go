@@ -66,8 +66,13 @@ func (s *sensorPolicy) shown() object {
 		times = append(times, object{{"days", t.Days}, {"start", t.Start}, {"end", t.End}})
 	}
 	return s.object(object{
-		{"build", s.p.Build}, {"uninstall_protection", s.p.UninstallProtection}, {"show_early_adopter_builds", s.p.ShowEarlyAdopter},
-		{"sensor_version", s.p.SensorVersion}, {"stage", s.p.Stage}, {"is_lts_build", s.p.LTS}, {"variants", variants},
+		{"build", s.p.Build},
+		{"uninstall_protection", s.p.UninstallProtection},
+		{"show_early_adopter_builds", s.p.ShowEarlyAdopter},
+		{"sensor_version", s.p.SensorVersion},
+		{"stage", s.p.Stage},
+		{"is_lts_build", s.p.LTS},
+		{"variants", variants},
 		{"scheduler", object{{"enabled", len(times) > 0}, {"timezone", s.p.QuietTimezone}, {"schedules", times}}},
 	})
 }
