@@ -189,6 +189,27 @@ func TestRingsThatAreNotInTheAnswer(t *testing.T) {
 	}
 }
 
+// Another policy that is as it should be proves nothing, and neither does a revert
+// that leaves an override on system_critical.
+func TestTheRightStateInTheWrongPlace(t *testing.T) {
+	cloud(t, falcontest.Config{}, nil, func(t *testing.T, srv *falcontest.Server, c *falcon.Client) {
+		srv.Faults().Add(fault.Rule{Kind: fault.Status, Status: 200, Path: contentActs, Body: `{"meta":{},"resources":[
+			{"id":"q","enabled":true,"settings":{"ring_assignment_settings":[{"id":"a"},{"id":"system_critical","override":{"value":"pause"}}]}}]}`})
+		if p, err := c.Content.Enable(t.Context(), "p"); !errors.Is(err, falcon.ErrNotShown) || p.ID != "" {
+			t.Errorf("%+v, %v", p, err)
+		}
+		if p, err := c.Content.Enable(t.Context(), "q"); err != nil || p.ID != "q" {
+			t.Errorf("%+v, %v", p, err)
+		}
+		if _, err := c.Content.Revert(t.Context(), "q", falcon.ContentOverride{}); !errors.Is(err, falcon.ErrNotShown) {
+			t.Error(err)
+		}
+		if _, err := c.Content.Unpin(t.Context(), "q", "a", "missing"); !errors.Is(err, falcon.ErrNotShown) {
+			t.Error(err)
+		}
+	})
+}
+
 // How Falcon shows an override is not documented: its word can be told.
 func TestTheShownWordCanBeTold(t *testing.T) {
 	cloud(t, falcontest.Config{}, nil, func(t *testing.T, srv *falcontest.Server, c *falcon.Client) {

@@ -124,16 +124,21 @@ func TestEveryOffsetOfDevices(t *testing.T) {
 		"total, none":   {`"total":5`, `"total":5`, `"total":5`},
 		"null":          {`"offset":2,"total":0`, `"offset":4,"total":null`, `"offset":null`},
 		"no total, end": {`"offset":2`, `"offset":4`, `"offset":4`},
+		"token":         {`"offset":17`, `"offset":99`, ``},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cloud(t, falcontest.Config{Hosts: fleet(5)}, nil, func(t *testing.T, srv *falcontest.Server, c *falcon.Client) {
+				at := []int{0, 2, 4}
+				if name == "token" {
+					at = []int{0, 17, 99}
+				}
 				for i, p := range pages {
 					var ids []string
 					for j := 2 * i; j < min(2*i+2, 5); j++ {
 						ids = append(ids, fmt.Sprintf(`"%032x"`, j+1))
 					}
 					srv.Faults().Add(fault.Rule{
-						Kind: fault.Status, Status: 200, Path: statesQuery, Query: fmt.Sprint("offset=", 2*i),
+						Kind: fault.Status, Status: 200, Path: statesQuery, Query: fmt.Sprint("offset=", at[i]),
 						Body: `{"meta":{"pagination":{` + p + `}},"resources":[` + strings.Join(ids, ",") + `]}`,
 					})
 				}

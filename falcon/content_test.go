@@ -197,6 +197,7 @@ func TestOneUnknownPolicyDoesNotHideTheOthers(t *testing.T) {
 		}
 	})
 	cloud(t, rings(), nil, func(t *testing.T, srv *falcontest.Server, c *falcon.Client) {
+		srv.Faults().Add(fault.Rule{Kind: fault.Status, Status: 404, Path: contentGet, Count: 1})
 		srv.Faults().Add(fault.Rule{Kind: fault.Status, Status: 403, Path: contentGet, Query: "ids=" + stagedPolicy})
 		got, errs := gather(t, c.Content.Get(prodPolicy, "unknown", stagedPolicy), idOfContent)
 		if len(got) != 0 || len(errs) != 1 || errors.Is(errs[0], falcon.ErrNotFound) {
