@@ -143,6 +143,15 @@ func TestEveryOffsetOfDevices(t *testing.T) {
 					})
 				}
 				got, errs := gather(t, c.Content.Devices(falcon.DeviceContentQuery{Limit: 2}), idOfDevice)
+				var asked []string
+				for _, r := range srv.Requests() {
+					if r.Path == statesQuery {
+						asked = append(asked, r.Query.Get("offset"))
+					}
+				}
+				if fmt.Sprint(asked) != fmt.Sprint(at) {
+					t.Errorf("asked for %v, want %v", asked, at)
+				}
 				if len(got) != 5 || !slices.IsSorted(got) || len(slices.Compact(got)) != 5 || len(errs) > 0 || count(srv, statesQuery) != 3 {
 					t.Errorf("%v, %v, %d calls", got, errs, count(srv, statesQuery))
 				}
