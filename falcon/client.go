@@ -25,6 +25,10 @@ type Client struct {
 	HostGroups *HostGroups
 	// Alerts finds, reads and changes alerts.
 	Alerts *Alerts
+	// Content reads, pauses and pins content updates, and which hosts took them.
+	Content *Content
+	// SensorUpdate reads the policies of sensor versions.
+	SensorUpdate *SensorUpdate
 	// Stream reads the event stream.
 	Stream *Stream
 	// RTR runs commands that read on hosts.
@@ -89,6 +93,8 @@ func New(cfg Config) (*Client, error) {
 	c.Hosts = &Hosts{c}
 	c.HostGroups = &HostGroups{c}
 	c.Alerts = &Alerts{c}
+	c.Content = &Content{c}
+	c.SensorUpdate = &SensorUpdate{c}
 	c.Stream = &Stream{c}
 	c.RTR = &RTR{c: c}
 	c.NGSIEM = &NGSIEM{c}

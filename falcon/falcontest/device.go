@@ -101,11 +101,16 @@ func details(d *device, now time.Time) object {
 	return o
 }
 
-// policy is an assigned and applied policy. Hosts of one platform share it.
+// policy is an assigned and applied policy. Of the kinds that the cloud does not
+// have, hosts of one platform share it.
 func (d *device) policy(kind string, more ...member) object {
+	id := hexDigits(kind + " " + d.Platform)
+	if s := d.assigned[kind]; s != nil {
+		id = s.idOf(&d.Host)
+	}
 	return append(object{
 		{"policy_type", kind},
-		{"policy_id", hexDigits(kind + " " + d.Platform)},
+		{"policy_id", id},
 		{"applied", true},
 		{"assigned_date", d.FirstSeen.UTC().Format(time.RFC3339Nano)},
 		{"applied_date", d.FirstSeen.UTC().Format(time.RFC3339Nano)},

@@ -28,6 +28,8 @@ type cloud struct {
 
 	searches   searches
 	connectors connectors
+	content, sensorUpdate policies
+	releases              releases
 
 	requests, tokenRequests, badTokens sim.Window
 }
@@ -42,6 +44,9 @@ func newCloud(cfg Config) *cloud {
 	c.groups.byID = map[string]HostGroup{}
 	c.alerts.byID = map[string]*Alert{}
 	c.connectors.keys = map[string]string{}
+	c.content.kind, c.sensorUpdate.kind = "content-update", "sensor-update"
+	c.fleet.assigned = map[string]*policies{"content-update": &c.content, "sensor-update": &c.sensorUpdate}
+	c.releases.byCategory = map[string][]release{}
 	c.requests = sim.Window{Limit: cfg.Quota, Per: time.Minute}
 	c.tokenRequests = sim.Window{Limit: cfg.TokenQuota, Per: time.Minute}
 	c.badTokens = sim.Window{Limit: cfg.BadTokenQuota, Per: time.Minute}

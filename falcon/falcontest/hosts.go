@@ -72,6 +72,7 @@ type device struct {
 	since    time.Time // when Status was set
 	modified time.Time
 	version  int
+	assigned map[string]*policies // by kind
 }
 
 // fleet is all devices. Whoever looks at a device settles it first, so no timer
@@ -80,6 +81,7 @@ type fleet struct {
 	now        func() time.Time
 	actionTime time.Duration
 	cid        string
+	assigned   map[string]*policies
 
 	mu      sync.Mutex
 	hosts   map[string]*device
@@ -109,7 +111,7 @@ func (f *fleet) add(h Host, replace bool) (id string, ok bool) {
 	if _, known := f.hosts[h.DeviceID]; known && !replace {
 		return h.DeviceID, false
 	}
-	f.hosts[h.DeviceID] = &device{Host: h, since: now, modified: now, version: 1}
+	f.hosts[h.DeviceID] = &device{Host: h, since: now, modified: now, version: 1, assigned: f.assigned}
 	return h.DeviceID, true
 }
 

@@ -34,6 +34,16 @@ var operations = map[string]operation{
 	"POST /alerts/combined/alerts/v1":  {"alerts:read", (*cloud).combinedAlerts},
 	"PATCH /alerts/entities/alerts/v3": {"alerts:write", (*cloud).updateAlerts},
 
+	"GET /policy/combined/content-update/v1":             {"content-update-policies:read", (*cloud).listContentPolicies},
+	"GET /policy/entities/content-update/v1":             {"content-update-policies:read", (*cloud).getContentPolicies},
+	"POST /policy/entities/content-update-actions/v1":    {"content-update-policies:write", (*cloud).performContentAction},
+	"GET /policy/queries/content-update-pin-versions/v1": {"content-update-policies:read", (*cloud).pinVersions},
+	"GET /policy/combined/sensor-update/v2":              {"sensor-update-policies:read", (*cloud).listSensorUpdatePolicies},
+	"GET /policy/entities/sensor-update/v2":              {"sensor-update-policies:read", (*cloud).getSensorUpdatePolicies},
+	"GET /policy/combined/sensor-update-builds/v1":       {"sensor-update-policies:read", (*cloud).getSensorBuilds},
+	"GET /device-content/queries/states/v1":              {"device-content:read", (*cloud).queryContentStates}, // the scope is derived from PSFalcon's "Device Content: Read"
+	"GET /device-content/entities/states/v1":             {"device-content:read", (*cloud).getContentStates},
+
 	"GET " + discoverPath:                 {"streaming:read", (*cloud).discoverStreams},
 	"POST " + refreshPath + "{partition}": {"streaming:read", (*cloud).refreshSession},
 

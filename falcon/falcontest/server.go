@@ -60,6 +60,12 @@ type Config struct {
 	// Alerts are those raised before the start. See [Alert] for the defaults.
 	Alerts []Alert
 
+	// ContentPolicies and SensorUpdatePolicies come before the default ones, which
+	// are always there, in the order in which hosts are tried on them. One named
+	// platform_default replaces the default.
+	ContentPolicies      []ContentPolicy
+	SensorUpdatePolicies []SensorUpdatePolicy
+
 	// ActionTime is how long a host stays containment_pending or
 	// lift_containment_pending; default one second. A negative value means for
 	// ever, as on a machine that is switched off.
@@ -185,6 +191,9 @@ func NewServer(cfg Config) (*Server, error) {
 			return nil, errors.New("falcontest: an alert without an ID")
 		}
 		c.alerts.add(a, cfg.CID, cfg.Now())
+	}
+	if err := c.addPolicies(); err != nil {
+		return nil, err
 	}
 	s, err := sim.Start(sim.Config{
 		Hosts: hostNames(cfg.Cloud), Handler: http.HandlerFunc(c.serve),
