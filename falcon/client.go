@@ -25,6 +25,8 @@ type Client struct {
 	HostGroups *HostGroups
 	// Alerts finds, reads and changes alerts.
 	Alerts *Alerts
+	// Intel reads Falcon Intelligence: indicators, actors, reports, rules.
+	Intel *Intel
 	// Stream reads the event stream.
 	Stream *Stream
 
@@ -85,6 +87,7 @@ func New(cfg Config) (*Client, error) {
 	c.Hosts = &Hosts{c}
 	c.HostGroups = &HostGroups{c}
 	c.Alerts = &Alerts{c}
+	c.Intel = &Intel{c}
 	c.Stream = &Stream{c}
 	return c, nil
 }
