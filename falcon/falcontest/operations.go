@@ -34,6 +34,13 @@ var operations = map[string]operation{
 	"POST /alerts/combined/alerts/v1":  {"alerts:read", (*cloud).combinedAlerts},
 	"PATCH /alerts/entities/alerts/v3": {"alerts:write", (*cloud).updateAlerts},
 
+	"GET /intel/combined/indicators/v1":         {"falconx-indicators:read", (*cloud).combinedIndicators},
+	"POST /intel/entities/indicators/GET/v1":    {"falconx-indicators:read", (*cloud).getIndicators},
+	"GET /intel/combined/actors/v1":             {"falconx-actors:read", (*cloud).combinedActors},
+	"GET /intel/combined/reports/v1":            {"falconx-reports:read", (*cloud).combinedReports},
+	"GET /intel/entities/report-files/v1":       {"falconx-reports:read", (*cloud).reportPDF},
+	"GET /intel/entities/rules-latest-files/v1": {"falconx-rules:read", (*cloud).latestRules},
+
 	"GET " + discoverPath:                 {"streaming:read", (*cloud).discoverStreams},
 	"POST " + refreshPath + "{partition}": {"streaming:read", (*cloud).refreshSession},
 }

@@ -60,6 +60,9 @@ type Config struct {
 	// Alerts are those raised before the start. See [Alert] for the defaults.
 	Alerts []Alert
 
+	// Intel is what Falcon Intelligence knows at the start.
+	Intel Intel
+
 	// ActionTime is how long a host stays containment_pending or
 	// lift_containment_pending; default one second. A negative value means for
 	// ever, as on a machine that is switched off.
@@ -166,6 +169,10 @@ func NewServer(cfg Config) (*Server, error) {
 			return nil, errors.New("falcontest: an alert without an ID")
 		}
 		c.alerts.add(a, cfg.CID, cfg.Now())
+	}
+	var err error
+	if c.intel, err = newIntel(cfg.Intel, cfg.Now()); err != nil {
+		return nil, err
 	}
 	s, err := sim.Start(sim.Config{
 		Hosts: hostNames(cfg.Cloud), Handler: http.HandlerFunc(c.serve),
