@@ -197,9 +197,9 @@ func TestRuleFilesThatDidNotChange(t *testing.T) {
 		if g := get(falcon.RuleFileQuery{Format: "gzip", IfModifiedSince: year26.Add(-time.Second)}); g.NotModified || string(g.Content) != "\x1f\x8b1" {
 			t.Errorf("%+v", g)
 		}
-		east := time.FixedZone("", 3600)
+		west := time.FixedZone("", -3600)
 		for name, q := range map[string]falcon.RuleFileQuery{
-			"by time": {IfModifiedSince: f.LastModified.In(east)}, "by tag": {IfNoneMatch: f.ETag}, "by both": {IfModifiedSince: f.LastModified, IfNoneMatch: f.ETag},
+			"by time": {IfModifiedSince: f.LastModified.In(west)}, "by tag": {IfNoneMatch: f.ETag}, "by both": {IfModifiedSince: f.LastModified, IfNoneMatch: f.ETag},
 		} {
 			if g := get(q); !g.NotModified || g.Content != nil || !g.LastModified.Equal(f.LastModified) || g.ETag != f.ETag {
 				t.Errorf("%s: %+v", name, g)

@@ -392,3 +392,20 @@ func TestIntelMisuse(t *testing.T) {
 		}
 	})
 }
+
+// An empty page is the end, whatever else its answer says: following it might never
+// end.
+func TestAnEmptyPageOfIndicatorsIsTheEnd(t *testing.T) {
+	for _, header := range []http.Header{nil, {"Next-Page": {indicatorsPath + "?a=b"}}} {
+		cloud(t, known(3), nil, func(t *testing.T, srv *falcontest.Server, c *falcon.Client) {
+			l := c.Intel.Indicators(falcon.IndicatorQuery{Limit: 2})
+			for range l.All(t.Context()) {
+				break
+			}
+			srv.Faults().Add(fault.Rule{Kind: fault.Status, Status: http.StatusOK, Path: indicatorsPath, Body: `{"meta":{"pagination":{"total":3}},"resources":[]}`, Header: header})
+			if ids, errs := gather(t, l, idOfIndicator); len(ids) != 0 || len(errs) != 0 || count(srv, indicatorsPath) != 2 {
+				t.Errorf("%v, %v, %d calls", ids, errs, count(srv, indicatorsPath))
+			}
+		})
+	}
+}

@@ -100,8 +100,11 @@ func (i *Indicator) object() object {
 	}
 	for _, value := range i.Related {
 		relations = append(relations, object{
-			{"id", "domain_" + value}, {"indicator", value}, {"type", "domain"},
-			{"created_date", seconds(i.Published)}, {"last_valid_date", seconds(i.Updated)},
+			{"id", "domain_" + value},
+			{"indicator", value},
+			{"type", "domain"},
+			{"created_date", seconds(i.Published)},
+			{"last_valid_date", seconds(i.Updated)},
 		})
 	}
 	return object{
