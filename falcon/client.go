@@ -29,6 +29,8 @@ type Client struct {
 	Content *Content
 	// SensorUpdate reads the policies of sensor versions.
 	SensorUpdate *SensorUpdate
+	// Intel reads Falcon Intelligence: indicators, actors, reports, rules.
+	Intel *Intel
 	// Stream reads the event stream.
 	Stream *Stream
 	// RTR runs commands that read on hosts.
@@ -95,6 +97,7 @@ func New(cfg Config) (*Client, error) {
 	c.Alerts = &Alerts{c}
 	c.Content = &Content{c}
 	c.SensorUpdate = &SensorUpdate{c}
+	c.Intel = &Intel{c}
 	c.Stream = &Stream{c}
 	c.RTR = &RTR{c: c}
 	c.NGSIEM = &NGSIEM{c}

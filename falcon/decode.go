@@ -65,6 +65,8 @@ type pagination struct {
 	Next   string          `json:"next"`
 	After  string          `json:"after"`
 	Total  int64           `json:"total"`
+
+	NextPage string `json:"-"` // the header of that name
 }
 
 type apiMessage struct {

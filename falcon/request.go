@@ -24,6 +24,7 @@ type written struct {
 	query        string
 	header       http.Header
 	body         []byte
+	conditional  bool // a 304 is an answer too
 }
 
 // capture is a gofalcon transport that keeps the operation instead of sending
@@ -98,6 +99,8 @@ func (c *Client) exchange(ctx context.Context, w *written) (*answer, error) {
 			redirected = true
 		case a.status == http.StatusUnauthorized && !renewed && c.auth.Rejected(t.Value):
 			renewed = true
+		case a.status == http.StatusNotModified && w.conditional:
+			return a, nil
 		case a.status >= 300:
 			return a, a.apiError(w.operation)
 		default:

@@ -43,6 +43,7 @@ func page[T any](ctx context.Context, c *Client, name string, op *capture, r row
 			return paging.Page[T]{}, err
 		}
 		more := env.pagination()
+		more.NextPage = a.header.Get("Next-Page")
 		out := paging.Page[T]{Total: more.Total}
 		if next != nil {
 			out.Next = next(more, len(env.Resources))

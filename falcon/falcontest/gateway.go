@@ -21,6 +21,7 @@ type cloud struct {
 	fleet   fleet
 	groups  hostGroups
 	alerts  alerts
+	intel   *intel
 	scrolls scrolls
 	streams streams
 	rtr     rtr

@@ -139,11 +139,21 @@ func (s query) of(all iter.Seq2[string, object], now time.Time) []row {
 	var found []row
 	for id, o := range all {
 		if s.filter == nil || s.filter.match(o, now) {
-			found = append(found, row{key{strings.Join(o.values(s.order.field), ","), id}, o})
+			found = append(found, row{key{sortable(o.values(s.order.field)), id}, o})
 		}
 	}
 	slices.SortFunc(found, func(a, b row) int { return s.order.compare(a.key, b.key) })
 	return found
+}
+
+// sortable is what a row is sorted by. Numbers are made as long as each other, so
+// that 9 comes before 10.
+func sortable(values []string) string {
+	if len(values) == 1 && isNumber.MatchString(values[0]) && values[0][0] != '-' {
+		whole, _, _ := strings.Cut(values[0], ".")
+		return strings.Repeat("0", max(0, 20-len(whole))) + values[0]
+	}
+	return strings.Join(values, ",")
 }
 
 func ids(rows []row) []string {

@@ -65,6 +65,8 @@ type Config struct {
 	// platform_default replaces the default.
 	ContentPolicies      []ContentPolicy
 	SensorUpdatePolicies []SensorUpdatePolicy
+	// Intel is what Falcon Intelligence knows at the start.
+	Intel Intel
 
 	// ActionTime is how long a host stays containment_pending or
 	// lift_containment_pending; default one second. A negative value means for
@@ -193,6 +195,8 @@ func NewServer(cfg Config) (*Server, error) {
 		c.alerts.add(a, cfg.CID, cfg.Now())
 	}
 	if err := c.addPolicies(); err != nil {
+	var err error
+	if c.intel, err = newIntel(cfg.Intel, cfg.Now()); err != nil {
 		return nil, err
 	}
 	s, err := sim.Start(sim.Config{

@@ -112,6 +112,14 @@ func (o Object) Strs(name string) []string {
 	return nil
 }
 
+// Unix is a time in whole seconds since 1970; 0 is none.
+func (o Object) Unix(name string) time.Time {
+	if s := o.Int(name); s != 0 {
+		return time.Unix(s, 0).UTC()
+	}
+	return time.Time{}
+}
+
 // Time is an RFC 3339 time, with any number of fractional digits.
 func (o Object) Time(name string) time.Time {
 	t, err := time.Parse(time.RFC3339, o.Str(name))

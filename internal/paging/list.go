@@ -20,6 +20,7 @@ type List[T any] struct {
 	fetch     Fetch[T]
 	token     string // of the page being read; "" is the first
 	skip      int    // rows of that page already given out
+	behind    string // Row.After of the last row given out
 	total     int64
 	err       error // what made the list unusable
 }
@@ -39,6 +40,9 @@ type Page[T any] struct {
 type Row[T any] struct {
 	Value T
 	Err   error
+	// After is the token of a page that begins behind this row, "" if there is none.
+	// A list goes on at it, not so many rows into a page that may have changed.
+	After string
 }
 
 // RowError is a row that could not be read; the list goes on after it.
@@ -78,7 +82,7 @@ func New[T any](operation, cursor string, fetch Fetch[T]) *List[T] {
 // Map returns a list of the same pages, at the same position, made into others.
 func Map[A, B any](l *List[A], page func(ctx context.Context, operation string, p Page[A]) (Page[B], error)) *List[B] {
 	return &List[B]{
-		operation: l.operation, token: l.token, skip: l.skip, err: l.err,
+		operation: l.operation, token: l.token, skip: l.skip, behind: l.behind, err: l.err,
 		fetch: func(ctx context.Context, token string) (Page[B], error) {
 			p, err := l.fetch(ctx, token)
 			if err != nil {
@@ -99,6 +103,9 @@ func (l *List[T]) All(ctx context.Context) iter.Seq2[T, error] {
 			yield(zero, l.err)
 			return
 		}
+		if l.behind != "" {
+			l.token, l.skip, l.behind = l.behind, 0, ""
+		}
 		for {
 			p, err := l.fetch(ctx, l.token)
 			if err != nil {
@@ -109,6 +116,7 @@ func (l *List[T]) All(ctx context.Context) iter.Seq2[T, error] {
 			for l.skip < len(p.Rows) {
 				r := p.Rows[l.skip]
 				l.skip++
+				l.behind = r.After
 				if !yield(r.Value, r.Err) {
 					return
 				}
@@ -129,5 +137,8 @@ const cursorVersion = "1"
 // Cursor is the position after the last row given out. A query made with it
 // goes on from there; a vendor's own page tokens may expire after minutes.
 func (l *List[T]) Cursor() string {
+	if l.behind != "" {
+		return cursorVersion + ".0." + l.behind
+	}
 	return cursorVersion + "." + strconv.Itoa(l.skip) + "." + l.token
 }

@@ -107,3 +107,34 @@ func FuzzCursor(f *testing.F) {
 		}
 	})
 }
+
+// A page changes while nobody reads: what was its second row is now at the end. By
+// the number of rows that were read the list would go on one row too far.
+func TestAListGoesOnBehindTheRowNotTheNumber(t *testing.T) {
+	rows := []int{10, 20, 30, 40}
+	fetch := func(_ context.Context, token string) (Page[int], error) {
+		p := Page[int]{}
+		after, _ := strconv.Atoi(token)
+		for _, v := range rows {
+			if v > after && len(p.Rows) < 3 {
+				p.Rows = append(p.Rows, Row[int]{Value: v, After: strconv.Itoa(v)})
+				p.Next = strconv.Itoa(v)
+			}
+		}
+		return p, nil
+	}
+	l := New("test", "", fetch)
+	head, _ := read(t, l, 2)
+	rows = []int{10, 30, 40, 50}
+	mapped := Map(l, func(_ context.Context, _ string, p Page[int]) (Page[int], error) { return p, nil })
+	for name, l := range map[string]*List[int]{"resumed": New("test", l.Cursor(), fetch), "mapped": mapped, "the same": l} {
+		if tail, err := read(t, l, 100); err != nil || fmt.Sprint(head, tail) != "[10 20] [30 40 50]" {
+			t.Errorf("%s: %v, %v", name, tail, err)
+		}
+		rows = append(rows, 60)
+		if tail, err := read(t, l, 100); err != nil || fmt.Sprint(tail) != "[60]" {
+			t.Errorf("%s, at its end: %v, %v", name, tail, err)
+		}
+		rows = rows[:4]
+	}
+}
