@@ -27,8 +27,8 @@ type cloud struct {
 	rtr     rtr
 	traces  atomic.Uint64
 
-	searches   searches
-	connectors connectors
+	searches              searches
+	connectors            connectors
 	content, sensorUpdate policies
 	releases              releases
 

@@ -43,12 +43,12 @@ var operations = map[string]operation{
 	"GET /policy/combined/sensor-update-builds/v1":       {"sensor-update-policies:read", (*cloud).getSensorBuilds},
 	"GET /device-content/queries/states/v1":              {"device-content:read", (*cloud).queryContentStates}, // the scope is derived from PSFalcon's "Device Content: Read"
 	"GET /device-content/entities/states/v1":             {"device-content:read", (*cloud).getContentStates},
-	"GET /intel/combined/indicators/v1":         {"falconx-indicators:read", (*cloud).combinedIndicators},
-	"POST /intel/entities/indicators/GET/v1":    {"falconx-indicators:read", (*cloud).getIndicators},
-	"GET /intel/combined/actors/v1":             {"falconx-actors:read", (*cloud).combinedActors},
-	"GET /intel/combined/reports/v1":            {"falconx-reports:read", (*cloud).combinedReports},
-	"GET /intel/entities/report-files/v1":       {"falconx-reports:read", (*cloud).reportPDF},
-	"GET /intel/entities/rules-latest-files/v1": {"falconx-rules:read", (*cloud).latestRules},
+	"GET /intel/combined/indicators/v1":                  {"falconx-indicators:read", (*cloud).combinedIndicators},
+	"POST /intel/entities/indicators/GET/v1":             {"falconx-indicators:read", (*cloud).getIndicators},
+	"GET /intel/combined/actors/v1":                      {"falconx-actors:read", (*cloud).combinedActors},
+	"GET /intel/combined/reports/v1":                     {"falconx-reports:read", (*cloud).combinedReports},
+	"GET /intel/entities/report-files/v1":                {"falconx-reports:read", (*cloud).reportPDF},
+	"GET /intel/entities/rules-latest-files/v1":          {"falconx-rules:read", (*cloud).latestRules},
 
 	"GET " + discoverPath:                 {"streaming:read", (*cloud).discoverStreams},
 	"POST " + refreshPath + "{partition}": {"streaming:read", (*cloud).refreshSession},

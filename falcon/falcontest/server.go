@@ -195,6 +195,8 @@ func NewServer(cfg Config) (*Server, error) {
 		c.alerts.add(a, cfg.CID, cfg.Now())
 	}
 	if err := c.addPolicies(); err != nil {
+		return nil, err
+	}
 	var err error
 	if c.intel, err = newIntel(cfg.Intel, cfg.Now()); err != nil {
 		return nil, err
