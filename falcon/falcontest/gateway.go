@@ -20,6 +20,7 @@ type cloud struct {
 	tokens  tokens
 	fleet   fleet
 	alerts  alerts
+	iocs    iocs
 	scrolls scrolls
 	streams streams
 	traces  atomic.Uint64
@@ -34,6 +35,7 @@ func newCloud(cfg Config) *cloud {
 	c.scrolls.open = map[string]*scroll{}
 	c.streams.init(cfg)
 	c.alerts.byID = map[string]*Alert{}
+	c.iocs.byID = map[string]*IOC{}
 	c.requests = sim.Window{Limit: cfg.Quota, Per: time.Minute}
 	c.tokenRequests = sim.Window{Limit: cfg.TokenQuota, Per: time.Minute}
 	c.badTokens = sim.Window{Limit: cfg.BadTokenQuota, Per: time.Minute}

@@ -28,6 +28,13 @@ var operations = map[string]operation{
 	"POST /alerts/combined/alerts/v1":  {"alerts:read", (*cloud).combinedAlerts},
 	"PATCH /alerts/entities/alerts/v3": {"alerts:write", (*cloud).updateAlerts},
 
+	"GET /iocs/combined/indicator/v1":     {"ioc:read", (*cloud).combinedIOCs},
+	"GET /iocs/queries/indicators/v1":     {"ioc:read", (*cloud).queryIOCs},
+	"GET /iocs/entities/indicators/v1":    {"ioc:read", (*cloud).getIOCs},
+	"POST /iocs/entities/indicators/v1":   {"ioc:write", (*cloud).createIOCs},
+	"PATCH /iocs/entities/indicators/v1":  {"ioc:write", (*cloud).updateIOCs},
+	"DELETE /iocs/entities/indicators/v1": {"ioc:write", (*cloud).deleteIOCs},
+
 	"GET " + discoverPath:                 {"streaming:read", (*cloud).discoverStreams},
 	"POST " + refreshPath + "{partition}": {"streaming:read", (*cloud).refreshSession},
 }
@@ -37,6 +44,7 @@ var operations = map[string]operation{
 var backends = map[string]string{
 	"devices": "device-api",
 	"alerts":  "detectsapi",
+	"iocs":    "ioc-manager",
 }
 
 // route finds the operation of a request, and what its path has for the parts in

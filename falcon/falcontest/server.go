@@ -57,6 +57,11 @@ type Config struct {
 	// Alerts are those raised before the start. See [Alert] for the defaults.
 	Alerts []Alert
 
+	// IOCs are the custom indicators known at the start. See [IOC] for the defaults.
+	IOCs []IOC
+	// IOCBatch is how many indicators one call may create or change; default 2000.
+	IOCBatch int
+
 	// ActionTime is how long a host stays containment_pending or
 	// lift_containment_pending; default one second. A negative value means for
 	// ever, as on a machine that is switched off.
@@ -107,6 +112,7 @@ func (cfg *Config) setDefaults() error {
 	orDefault(&cfg.Quota, 6000)
 	orDefault(&cfg.TokenQuota, 300)
 	orDefault(&cfg.BadTokenQuota, 15)
+	orDefault(&cfg.IOCBatch, iocBatch)
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
@@ -161,6 +167,12 @@ func NewServer(cfg Config) (*Server, error) {
 		}
 		c.alerts.add(a, cfg.CID, cfg.Now())
 	}
+	for _, i := range cfg.IOCs {
+		if i.Type == "" || i.Value == "" {
+			return nil, errors.New("falcontest: an IOC without Type or Value")
+		}
+		c.iocs.add(i, cfg.CID, cfg.Now())
+	}
 	s, err := sim.Start(sim.Config{
 		Hosts: hostNames(cfg.Cloud), Handler: http.HandlerFunc(c.serve),
 		Faults: cfg.Faults, Now: cfg.Now, InMemory: cfg.InMemory,
@@ -199,6 +211,12 @@ func (s *Server) Alerts() []Alert { return s.cloud.alerts.all() }
 // AddAlert raises an alert, or replaces the one with the same ID, which must not
 // be empty.
 func (s *Server) AddAlert(a Alert) { s.cloud.alerts.add(a, s.cloud.cfg.CID, s.cloud.cfg.Now()) }
+
+// IOCs returns the current state of every custom indicator, by value and type.
+func (s *Server) IOCs() []IOC { return s.cloud.iocs.all() }
+
+// AddIOC adds a custom indicator, or replaces the one with the same ID.
+func (s *Server) AddIOC(i IOC) { s.cloud.iocs.add(i, s.cloud.cfg.CID, s.cloud.cfg.Now()) }
 
 // CheckFilter tells what is wrong with a filter in Falcon's query language, as far
 // as the simulator knows the language; fields of any name will do.
