@@ -23,6 +23,8 @@ type Client struct {
 	Hosts *Hosts
 	// Alerts finds, reads and changes alerts.
 	Alerts *Alerts
+	// IOCs finds, creates, changes and deletes custom indicators.
+	IOCs *IOCs
 	// Stream reads the event stream.
 	Stream *Stream
 
@@ -76,6 +78,7 @@ func New(cfg Config) (*Client, error) {
 	}
 	c.Hosts = &Hosts{c}
 	c.Alerts = &Alerts{c}
+	c.IOCs = &IOCs{c}
 	c.Stream = &Stream{c}
 	return c, nil
 }

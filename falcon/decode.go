@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/jurymast/jurymast/internal/lenient"
 	"github.com/jurymast/jurymast/resilience"
 )
 
@@ -74,6 +75,15 @@ func (a *answer) apiError(operation string) *APIError {
 		}
 		if e.TraceID == "" && env.Meta != nil {
 			e.TraceID = env.Meta.TraceID
+		}
+		if a.status == http.StatusBadRequest {
+			e.rows = env.Resources
+			for _, raw := range e.rows {
+				var row lenient.Object
+				if _ = json.Unmarshal(raw, &row); row.Str("message") != "" {
+					e.Messages = append(e.Messages, Message{Code: a.status, Message: row.Str("message"), ID: row.Str("id") + row.Str("value")})
+				}
+			}
 		}
 	}
 	if a.status == http.StatusForbidden {
