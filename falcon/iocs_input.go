@@ -120,20 +120,21 @@ var (
 	iocPlatforms  = []string{"windows", "mac", "linux", "ios", "android"}
 )
 
-// check tells what is wrong with an indicator to create, by field.
+// check tells what is wrong with an indicator to create, by field: what follows
+// the name of the input.
 func (n *NewIOC) check() error {
 	if err := checkValue(n.Type, n.Value); err != nil {
 		return err
 	}
 	switch {
 	case n.Action == "":
-		return fmt.Errorf("Action: required, one of %v", iocActions)
+		return fmt.Errorf(".Action: required, one of %v", iocActions)
 	case n.Severity == "" && (n.Action == IOCDetect || n.Action == IOCPrevent):
-		return fmt.Errorf("Severity: required with the action %s, one of %v", n.Action, iocSeverities)
+		return fmt.Errorf(".Severity: required with the action %s, one of %v", n.Action, iocSeverities)
 	case len(n.Platforms) == 0:
-		return fmt.Errorf("Platforms: at least one of %v is required", iocPlatforms)
+		return fmt.Errorf(".Platforms: at least one of %v is required", iocPlatforms)
 	case n.AppliedGlobally == (len(n.HostGroups) > 0):
-		return errors.New("AppliedGlobally, HostGroups: set exactly one of them")
+		return errors.New(".AppliedGlobally, HostGroups: set exactly one of them")
 	}
 	return checkFields(n.Action, n.Severity, n.Platforms, n.HostGroups)
 }
@@ -146,15 +147,15 @@ func (c *IOCChange) check() error {
 	}
 	switch {
 	case c.ID == "":
-		return errors.New("ID: required")
+		return errors.New(".ID: required")
 	case c.Platforms != nil && len(c.Platforms) == 0:
-		return errors.New("Platforms: an indicator needs at least one; nil leaves them as they are")
+		return errors.New(".Platforms: an indicator needs at least one; nil leaves them as they are")
 	case c.AppliedGlobally != nil && *c.AppliedGlobally && len(c.HostGroups) > 0:
-		return errors.New("AppliedGlobally, HostGroups: they exclude each other")
+		return errors.New(".AppliedGlobally, HostGroups: they exclude each other")
 	}
 	if only, err := json.Marshal(iocBody{ID: c.ID}); err == nil {
 		if all, err := json.Marshal(c.body()); err == nil && string(all) == string(only) {
-			return errors.New("nothing is set that would change")
+			return errors.New(": nothing is set that would change")
 		}
 	}
 	return checkFields(c.Action, severity, c.Platforms, c.HostGroups)
@@ -162,18 +163,18 @@ func (c *IOCChange) check() error {
 
 func checkFields(action IOCAction, severity IOCSeverity, platforms, groups []string) error {
 	if action != "" && !slices.Contains(iocActions, action) {
-		return fmt.Errorf("Action %q: want one of %v", action, iocActions)
+		return fmt.Errorf(".Action %q: want one of %v", action, iocActions)
 	}
 	if severity != "" && !slices.Contains(iocSeverities, severity) {
-		return fmt.Errorf("Severity %q: want one of %v", severity, iocSeverities)
+		return fmt.Errorf(".Severity %q: want one of %v", severity, iocSeverities)
 	}
 	for _, p := range platforms {
 		if !slices.Contains(iocPlatforms, p) {
-			return fmt.Errorf("Platforms %q: want %v", p, iocPlatforms)
+			return fmt.Errorf(".Platforms %q: want %v", p, iocPlatforms)
 		}
 	}
 	if slices.Contains(groups, "") {
-		return errors.New("HostGroups: one of the ids is empty")
+		return errors.New(".HostGroups: one of the ids is empty")
 	}
 	return nil
 }
@@ -183,19 +184,19 @@ func checkValue(kind IOCType, value string) error {
 	case IOCSHA256, IOCMD5:
 		digits := map[IOCType]int{IOCSHA256: 64, IOCMD5: 32}[kind]
 		if _, err := hex.DecodeString(value); err != nil || len(value) != digits {
-			return fmt.Errorf("Value %q: a %s is %d hex digits", value, kind, digits)
+			return fmt.Errorf(".Value %q: a %s is %d hex digits", value, kind, digits)
 		}
 	case IOCDomain, IOCAllSubdomains:
 		if value == "" || len(value) > 200 || strings.ContainsAny(value, "/:@ \t\r\n") {
-			return fmt.Errorf("Value %q: a domain is a name of 1 to 200 characters, without scheme, port or path", value)
+			return fmt.Errorf(".Value %q: a domain is a name of 1 to 200 characters, without scheme, port or path", value)
 		}
 	case IOCIPv4, IOCIPv6:
 		addr, err := netip.ParseAddr(value)
 		if err != nil || addr.Is4() != (kind == IOCIPv4) || addr.Zone() != "" {
-			return fmt.Errorf("Value %q: want one %s address, without port, range or zone", value, kind)
+			return fmt.Errorf(".Value %q: want one %s address, without port, range or zone", value, kind)
 		}
 	default:
-		return fmt.Errorf("Type %q: want sha256, md5, domain, all_subdomains, ipv4 or ipv6", kind)
+		return fmt.Errorf(".Type %q: want sha256, md5, domain, all_subdomains, ipv4 or ipv6", kind)
 	}
 	return nil
 }

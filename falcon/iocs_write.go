@@ -97,7 +97,7 @@ func (s *IOCs) Update(ctx context.Context, update IOCUpdate) ([]IOCResult, error
 		c := &update.Changes[i]
 		err := c.check()
 		if j, ok := first[c.ID]; ok && err == nil {
-			err = fmt.Errorf("ID: Changes[%d] is of the same indicator: make one of them", j)
+			err = fmt.Errorf(".ID: Changes[%d] is of the same indicator: make one of them", j)
 		}
 		first[c.ID] = i
 		b.add(c.body(), "", err)
@@ -123,7 +123,7 @@ type iocBatch struct {
 
 func (b *iocBatch) add(item iocBody, key string, invalid error) {
 	if invalid != nil {
-		b.invalid = append(b.invalid, fmt.Errorf("%s[%d].%w", b.field, len(b.items), invalid))
+		b.invalid = append(b.invalid, fmt.Errorf("%s[%d]%w", b.field, len(b.items), invalid))
 	}
 	b.items, b.keys, b.results = append(b.items, item), append(b.keys, key), append(b.results, IOCResult{})
 }
