@@ -31,6 +31,8 @@ type Client struct {
 	SensorUpdate *SensorUpdate
 	// Intel reads Falcon Intelligence: indicators, actors, reports, rules.
 	Intel *Intel
+	// IOCs finds, creates, changes and deletes custom indicators.
+	IOCs *IOCs
 	// Stream reads the event stream.
 	Stream *Stream
 	// RTR runs commands that read on hosts.
@@ -98,6 +100,7 @@ func New(cfg Config) (*Client, error) {
 	c.Content = &Content{c}
 	c.SensorUpdate = &SensorUpdate{c}
 	c.Intel = &Intel{c}
+	c.IOCs = &IOCs{c}
 	c.Stream = &Stream{c}
 	c.RTR = &RTR{c: c}
 	c.NGSIEM = &NGSIEM{c}

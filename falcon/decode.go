@@ -99,6 +99,15 @@ func (a *answer) apiError(operation string) *APIError {
 		if e.TraceID == "" && env.Meta != nil {
 			e.TraceID = env.Meta.TraceID
 		}
+		if a.status == http.StatusBadRequest {
+			e.rows = env.Resources
+			for _, raw := range e.rows {
+				var row lenient.Object
+				if _ = json.Unmarshal(raw, &row); row.Str("message") != "" {
+					e.Messages = append(e.Messages, Message{Code: a.status, Message: row.Str("message"), ID: row.Str("id") + row.Str("value")})
+				}
+			}
+		}
 	}
 	if a.status == http.StatusForbidden {
 		e.Hint = "the API client lacks the scope of this operation, or this machine's address is not on its IP allow-list"

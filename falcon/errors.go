@@ -1,6 +1,7 @@
 package falcon
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -40,6 +41,7 @@ type APIError struct {
 	class resilience.Class // overrides that of the status, if not Unknown
 	sent  resilience.Sent
 	err   error
+	rows  []json.RawMessage // of a 400: what Falcon says of single rows of the request
 }
 
 // Error names the operation, the status, Falcon's messages and the trace id.

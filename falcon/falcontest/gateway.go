@@ -22,6 +22,7 @@ type cloud struct {
 	groups  hostGroups
 	alerts  alerts
 	intel   *intel
+	iocs    iocs
 	scrolls scrolls
 	streams streams
 	rtr     rtr
@@ -48,6 +49,7 @@ func newCloud(cfg Config) *cloud {
 	c.content.kind, c.sensorUpdate.kind = "content-update", "sensor-update"
 	c.fleet.assigned = map[string]*policies{"content-update": &c.content, "sensor-update": &c.sensorUpdate}
 	c.releases.byCategory = map[string][]release{}
+	c.iocs.byID = map[string]*IOC{}
 	c.requests = sim.Window{Limit: cfg.Quota, Per: time.Minute}
 	c.tokenRequests = sim.Window{Limit: cfg.TokenQuota, Per: time.Minute}
 	c.badTokens = sim.Window{Limit: cfg.BadTokenQuota, Per: time.Minute}

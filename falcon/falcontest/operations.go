@@ -49,6 +49,12 @@ var operations = map[string]operation{
 	"GET /intel/combined/reports/v1":                     {"falconx-reports:read", (*cloud).combinedReports},
 	"GET /intel/entities/report-files/v1":                {"falconx-reports:read", (*cloud).reportPDF},
 	"GET /intel/entities/rules-latest-files/v1":          {"falconx-rules:read", (*cloud).latestRules},
+	"GET /iocs/combined/indicator/v1":                    {"ioc:read", (*cloud).combinedIOCs},
+	"GET /iocs/queries/indicators/v1":                    {"ioc:read", (*cloud).queryIOCs},
+	"GET /iocs/entities/indicators/v1":                   {"ioc:read", (*cloud).getIOCs},
+	"POST /iocs/entities/indicators/v1":                  {"ioc:write", (*cloud).createIOCs},
+	"PATCH /iocs/entities/indicators/v1":                 {"ioc:write", (*cloud).updateIOCs},
+	"DELETE /iocs/entities/indicators/v1":                {"ioc:write", (*cloud).deleteIOCs},
 
 	"GET " + discoverPath:                 {"streaming:read", (*cloud).discoverStreams},
 	"POST " + refreshPath + "{partition}": {"streaming:read", (*cloud).refreshSession},
@@ -70,6 +76,7 @@ var backends = map[string]string{
 	"alerts":  "detectsapi",
 
 	"real-time-response": "empower-api",
+	"iocs":               "ioc-manager",
 }
 
 // route finds the operation of a request, and what its path has for the parts in

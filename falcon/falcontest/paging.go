@@ -38,24 +38,38 @@ const afterLife = 10 * time.Minute // of an "after" token; that it ends is known
 // cloud but the time: a token lives for a while, and another order makes it
 // worthless.
 func (q *call) byAfter(l listing, order order, rows []row) {
-	p := place{Began: q.now.UnixNano(), Sort: l.Sort}
-	total := len(rows)
-	if l.After != "" {
-		if !p.decode(l.After) || p.Sort != l.Sort {
-			q.reject(http.StatusBadRequest, "Bad request")
-			return
-		}
-		if q.now.Sub(time.Unix(0, p.Began)) > afterLife {
-			q.reject(http.StatusNotFound, "Search context expired, 'after' key no longer valid")
-			return
-		}
-		rows = order.beyond(rows, p.After)
+	rest, ok := q.beyond(l, order, rows)
+	if !ok {
+		return
 	}
-	page := rows[:min(l.Limit, len(rows))]
-	paging := object{{"limit", l.Limit}, {"total", total}}
-	if len(page) < len(rows) {
-		p.After, p.Began = page[len(page)-1].key, q.now.UnixNano()
-		paging = append(paging, member{"after", p.encode()})
+	page := rest[:min(l.Limit, len(rest))]
+	paging := object{{"limit", l.Limit}, {"total", len(rows)}}
+	if len(page) < len(rest) {
+		paging = append(paging, member{"after", q.mark(l, page)})
 	}
 	q.list(paging, objects(page))
+}
+
+// beyond returns the rows after the token that was asked with, if any; a token that
+// is worth nothing is answered.
+func (q *call) beyond(l listing, order order, rows []row) ([]row, bool) {
+	if l.After == "" {
+		return rows, true
+	}
+	var p place
+	if !p.decode(l.After) || p.Sort != l.Sort {
+		q.reject(http.StatusBadRequest, "Bad request")
+		return nil, false
+	}
+	if q.now.Sub(time.Unix(0, p.Began)) > afterLife {
+		q.reject(http.StatusNotFound, "Search context expired, 'after' key no longer valid")
+		return nil, false
+	}
+	return order.beyond(rows, p.After), true
+}
+
+// mark is the token of what comes after a page.
+func (q *call) mark(l listing, page []row) string {
+	p := place{After: page[len(page)-1].key, Began: q.now.UnixNano(), Sort: l.Sort}
+	return p.encode()
 }

@@ -67,6 +67,10 @@ type Config struct {
 	SensorUpdatePolicies []SensorUpdatePolicy
 	// Intel is what Falcon Intelligence knows at the start.
 	Intel Intel
+	// IOCs are the custom indicators known at the start. See [IOC] for the defaults.
+	IOCs []IOC
+	// IOCBatch is how many indicators one call may create or change; default 2000.
+	IOCBatch int
 
 	// ActionTime is how long a host stays containment_pending or
 	// lift_containment_pending; default one second. A negative value means for
@@ -137,6 +141,7 @@ func (cfg *Config) setDefaults() error {
 	orDefault(&cfg.RTRPart, 4096)
 	orDefault(&cfg.SearchIdle, 30*time.Second)
 	orDefault(&cfg.IngestLimit, 16<<20)
+	orDefault(&cfg.IOCBatch, iocBatch)
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
@@ -201,6 +206,12 @@ func NewServer(cfg Config) (*Server, error) {
 	if c.intel, err = newIntel(cfg.Intel, cfg.Now()); err != nil {
 		return nil, err
 	}
+	for _, i := range cfg.IOCs {
+		if i.Type == "" || i.Value == "" {
+			return nil, errors.New("falcontest: an IOC without Type or Value")
+		}
+		c.iocs.add(i, cfg.CID, cfg.Now())
+	}
 	s, err := sim.Start(sim.Config{
 		Hosts: hostNames(cfg.Cloud), Handler: http.HandlerFunc(c.serve),
 		Faults: cfg.Faults, Now: cfg.Now, InMemory: cfg.InMemory,
@@ -242,6 +253,12 @@ func (s *Server) AddAlert(a Alert) { s.cloud.alerts.add(a, s.cloud.cfg.CID, s.cl
 
 // Searches returns the query jobs that were started, oldest first.
 func (s *Server) Searches() []SearchJob { return s.cloud.searches.all() }
+
+// IOCs returns the current state of every custom indicator, by value and type.
+func (s *Server) IOCs() []IOC { return s.cloud.iocs.all() }
+
+// AddIOC adds a custom indicator, or replaces the one with the same ID.
+func (s *Server) AddIOC(i IOC) { s.cloud.iocs.add(i, s.cloud.cfg.CID, s.cloud.cfg.Now()) }
 
 // CheckFilter tells what is wrong with a filter in Falcon's query language, as far
 // as the simulator knows the language; fields of any name will do.
