@@ -25,6 +25,8 @@ type Client struct {
 	HostGroups *HostGroups
 	// Alerts finds, reads and changes alerts.
 	Alerts *Alerts
+	// Cases finds, opens and changes cases.
+	Cases *Cases
 	// Stream reads the event stream.
 	Stream *Stream
 
@@ -36,6 +38,8 @@ type Client struct {
 	pinned bool
 	base   atomic.Pointer[url.URL]
 	closed atomic.Bool
+
+	announced sync.Map // operations whose end Falcon has announced
 
 	mu      sync.Mutex
 	rebased bool
@@ -85,6 +89,7 @@ func New(cfg Config) (*Client, error) {
 	c.Hosts = &Hosts{c}
 	c.HostGroups = &HostGroups{c}
 	c.Alerts = &Alerts{c}
+	c.Cases = &Cases{c}
 	c.Stream = &Stream{c}
 	return c, nil
 }

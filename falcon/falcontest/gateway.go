@@ -21,6 +21,7 @@ type cloud struct {
 	fleet   fleet
 	groups  hostGroups
 	alerts  alerts
+	cases   caseFiles
 	scrolls scrolls
 	streams streams
 	traces  atomic.Uint64
@@ -36,6 +37,7 @@ func newCloud(cfg Config) *cloud {
 	c.streams.init(cfg)
 	c.groups.byID = map[string]HostGroup{}
 	c.alerts.byID = map[string]*Alert{}
+	c.cases.byID = map[string]*Case{}
 	c.requests = sim.Window{Limit: cfg.Quota, Per: time.Minute}
 	c.tokenRequests = sim.Window{Limit: cfg.TokenQuota, Per: time.Minute}
 	c.badTokens = sim.Window{Limit: cfg.BadTokenQuota, Per: time.Minute}
@@ -86,7 +88,7 @@ func (c *cloud) serve(w http.ResponseWriter, r *http.Request) {
 	op, parts, ok := route(r)
 	switch {
 	case !ok:
-		q.fail(http.StatusNotFound, byGateway, "404: Page Not Found")
+		q.unknownPath()
 	case !c.allowed(op.scope):
 		q.fail(http.StatusForbidden, byGateway, "access denied, authorization failed")
 	default:

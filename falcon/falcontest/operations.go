@@ -34,6 +34,15 @@ var operations = map[string]operation{
 	"POST /alerts/combined/alerts/v1":  {"alerts:read", (*cloud).combinedAlerts},
 	"PATCH /alerts/entities/alerts/v3": {"alerts:write", (*cloud).updateAlerts},
 
+	"GET /cases/queries/cases/v1":            {"cases:read", (*cloud).queryCases},
+	"POST /cases/entities/cases/v2":          {"cases:read", (*cloud).getCases},
+	"PUT /cases/entities/cases/v2":           {"cases:write", (*cloud).createCase},
+	"PATCH /cases/entities/cases/v2":         {"cases:write", (*cloud).updateCase},
+	"POST /cases/entities/alert-evidence/v1": {"cases:write", (*cloud).addCaseAlerts},
+	"POST /cases/entities/event-evidence/v1": {"cases:write", (*cloud).addCaseEvents},
+	"POST /cases/entities/case-tags/v1":      {"cases:write", (*cloud).addCaseTags},
+	"DELETE /cases/entities/case-tags/v1":    {"cases:write", (*cloud).removeCaseTags},
+
 	"GET " + discoverPath:                 {"streaming:read", (*cloud).discoverStreams},
 	"POST " + refreshPath + "{partition}": {"streaming:read", (*cloud).refreshSession},
 }
@@ -43,6 +52,16 @@ var operations = map[string]operation{
 var backends = map[string]string{
 	"devices": "device-api",
 	"alerts":  "detectsapi",
+}
+
+// unknownPath answers for what the API does not have. /detects/ answers 405 since
+// its end, /incidents/ 404, where 500 has been seen too; the words are assumed.
+func (q *call) unknownPath() {
+	if strings.HasPrefix(q.r.URL.Path, "/detects/") {
+		q.fail(http.StatusMethodNotAllowed, byGateway, "405: Method Not Allowed")
+		return
+	}
+	q.fail(http.StatusNotFound, byGateway, "404: Page Not Found")
 }
 
 // route finds the operation of a request, and what its path has for the parts in

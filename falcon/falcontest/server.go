@@ -60,6 +60,9 @@ type Config struct {
 	// Alerts are those raised before the start. See [Alert] for the defaults.
 	Alerts []Alert
 
+	// Cases are those opened before the start. See [Case] for the defaults.
+	Cases []Case
+
 	// ActionTime is how long a host stays containment_pending or
 	// lift_containment_pending; default one second. A negative value means for
 	// ever, as on a machine that is switched off.
@@ -167,6 +170,12 @@ func NewServer(cfg Config) (*Server, error) {
 		}
 		c.alerts.add(a, cfg.CID, cfg.Now())
 	}
+	for _, one := range cfg.Cases {
+		if one.ID == "" {
+			return nil, errors.New("falcontest: a case without an ID")
+		}
+		c.cases.add(one, cfg.CID, cfg.Now())
+	}
 	s, err := sim.Start(sim.Config{
 		Hosts: hostNames(cfg.Cloud), Handler: http.HandlerFunc(c.serve),
 		Faults: cfg.Faults, Now: cfg.Now, InMemory: cfg.InMemory,
@@ -205,6 +214,13 @@ func (s *Server) Alerts() []Alert { return s.cloud.alerts.all() }
 // AddAlert raises an alert, or replaces the one with the same ID, which must not
 // be empty.
 func (s *Server) AddAlert(a Alert) { s.cloud.alerts.add(a, s.cloud.cfg.CID, s.cloud.cfg.Now()) }
+
+// Cases returns the current state of every case, by ID.
+func (s *Server) Cases() []Case { return s.cloud.cases.all() }
+
+// AddCase opens a case, or replaces the one with the same ID, as an analyst does in
+// the console. Without an ID it is given one.
+func (s *Server) AddCase(c Case) { s.cloud.cases.add(c, s.cloud.cfg.CID, s.cloud.cfg.Now()) }
 
 // CheckFilter tells what is wrong with a filter in Falcon's query language, as far
 // as the simulator knows the language; fields of any name will do.
