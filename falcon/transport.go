@@ -22,9 +22,10 @@ import (
 // which errors.As finds both an [*APIError] and gofalcon's typed error. A GET is
 // a read, a PUT or DELETE idempotent (but not the PUT that creates a case), a POST
 // an effect unless its path is one of Falcon's reading POSTs; resilience.WithCall
-// says what that does not. Effects are refused by a read-only client. The context of
-// the parameters counts, their timeout does not. Errors inside a 200 are left to
-// gofalcon's AssertNoError.
+// says what that does not. Effects are refused by a read-only client, and with
+// ErrSunset whatever Falcon has taken out of service. The context of the parameters
+// counts, their timeout does not. Errors inside a 200 are left to gofalcon's
+// AssertNoError.
 func (c *Client) Transport() runtime.ClientTransport { return transport{c} }
 
 type transport struct{ c *Client }
@@ -37,6 +38,9 @@ func (t transport) Submit(op *runtime.ClientOperation) (any, error) {
 	}
 	w, err := t.c.write(op)
 	if err != nil {
+		return nil, err
+	}
+	if err := sunset(op.ID, w.path); err != nil {
 		return nil, err
 	}
 	call := resilience.CallFrom(ctx, resilience.Call{Name: op.ID, Kind: kindOf(op.Method, op.PathPattern)})
