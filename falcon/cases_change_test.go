@@ -172,6 +172,19 @@ func TestNothingIsProvenByAnotherCaseOrNone(t *testing.T) {
 	}
 }
 
+// Without a refusal there is nothing to explain: an outage is not asked for more.
+func TestAnOutageIsNotReadBack(t *testing.T) {
+	cloud(t, opened(1), nil, func(t *testing.T, srv *falcontest.Server, c *falcon.Client) {
+		warm(t, c)
+		before := sent(srv, "POST", casesPath)
+		srv.Faults().Add(fault.Rule{Kind: fault.LoseResponse, Path: evidencePath})
+		_, err := c.Cases.AddAlerts(t.Context(), caseID(0), alertID(0))
+		if f := resilience.Of(err); err == nil || f.Sent != resilience.MaybeSent || sent(srv, "POST", casesPath) != before {
+			t.Errorf("%v, read back %d times", err, sent(srv, "POST", casesPath)-before)
+		}
+	})
+}
+
 // afterFirst does something when the first request of a method is over.
 type afterFirst struct {
 	http.RoundTripper

@@ -66,7 +66,7 @@ func TestTheEndOfAnOperationIsLoggedOnce(t *testing.T) {
 	cloud(t, falcontest.Config{}, heard, func(t *testing.T, srv *falcontest.Server, c *falcon.Client) {
 		srv.Faults().Add(fault.Rule{
 			Kind: fault.Status, Status: http.StatusOK, Path: "/devices/", Body: `{"meta":{"pagination":{"total":0}},"resources":[],"errors":[]}`,
-			Header: http.Header{"x-api-deprecation-sunset": {"2027-01-01"}, "X-Api-Deprecation": {"yes", "really"}},
+			Header: http.Header{"x-api-deprecation-sunset": {"2027-01-01"}, "X-Api-Deprecation": {"yes", "really"}, "X-Api-Deprecation-A": {"1"}, "X-Api-Deprecation-B": {"2"}, "X-Api-Deprecation-C": {"3"}},
 		})
 		for range 3 {
 			_, _ = c.Hosts.Get(t.Context(), first)
@@ -76,7 +76,7 @@ func TestTheEndOfAnOperationIsLoggedOnce(t *testing.T) {
 		}
 		lines := strings.Split(strings.TrimSpace(log.String()), "\n")
 		for i, operation := range []string{"hosts.get", "hosts.query", "QueryDevicesByFilter"} {
-			want := "operation=" + operation + ` X-Api-Deprecation="yes, really" X-Api-Deprecation-Sunset=2027-01-01`
+			want := "operation=" + operation + ` X-Api-Deprecation="yes, really" X-Api-Deprecation-A=1 X-Api-Deprecation-B=2 X-Api-Deprecation-C=3 X-Api-Deprecation-Sunset=2027-01-01`
 			if len(lines) != 3 || !strings.Contains(lines[i], "level=WARN") || !strings.Contains(lines[i], want) {
 				t.Errorf("no %s in\n%s", want, log.String())
 			}

@@ -29,8 +29,8 @@ func TestCasesOfTheStartAndLater(t *testing.T) {
 	c.srv.AddCase(Case{ID: "c1", Name: "other", Version: 7})
 	cases := c.srv.Cases()
 	equal(t, "replaced", []any{len(cases), cases[1].Name, cases[1].Version, cases[1].Status}, []any{3, "other", 7, "new"})
-	cases[0].Tags[0] = "changed"
-	equal(t, "a copy", c.srv.Cases()[0].Tags[0], "all")
+	cases[0].Tags[0], cfg.Cases[0].Tags[1] = "changed", "changed"
+	equal(t, "a copy", c.srv.Cases()[0].Tags, []string{"all", "t0"})
 	if _, err := NewServer(Config{Cases: []Case{{Name: "n"}}}); err == nil {
 		t.Error("a case without an ID")
 	}
