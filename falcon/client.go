@@ -33,6 +33,8 @@ type Client struct {
 	Intel *Intel
 	// IOCs finds, creates, changes and deletes custom indicators.
 	IOCs *IOCs
+	// Cases finds, opens and changes cases.
+	Cases *Cases
 	// Stream reads the event stream.
 	Stream *Stream
 	// RTR runs commands that read on hosts.
@@ -48,6 +50,8 @@ type Client struct {
 	pinned bool
 	base   atomic.Pointer[url.URL]
 	closed atomic.Bool
+
+	announced sync.Map // operations whose end Falcon has announced
 
 	mu      sync.Mutex
 	rebased bool
@@ -101,6 +105,7 @@ func New(cfg Config) (*Client, error) {
 	c.SensorUpdate = &SensorUpdate{c}
 	c.Intel = &Intel{c}
 	c.IOCs = &IOCs{c}
+	c.Cases = &Cases{c}
 	c.Stream = &Stream{c}
 	c.RTR = &RTR{c: c}
 	c.NGSIEM = &NGSIEM{c}

@@ -55,7 +55,8 @@ type Config struct {
 	Quotas *resilience.QuotaSet
 	// AuthPolicy guards the token requests. Attempt defaults to 4 s, Total to 8 s.
 	AuthPolicy resilience.Config
-	// Logger hears of rebased regions and breaker changes. Default: discards.
+	// Logger hears of rebased regions, breaker changes and operations whose end Falcon
+	// announces. Default: discards.
 	Logger *slog.Logger
 }
 

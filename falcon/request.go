@@ -141,6 +141,7 @@ func (c *Client) roundTrip(ctx context.Context, w *written, bearer string) (*ans
 	if resp.Request == nil {
 		resp.Request = req
 	}
+	c.announce(w.operation, resp.Header)
 	return &answer{
 		status: resp.StatusCode, header: resp.Header, body: body,
 		redirected: c.rebase(resp), at: time.Now(),

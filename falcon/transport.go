@@ -20,10 +20,12 @@ import (
 //
 // gofalcon's own types come back: a failed call is a [*resilience.Error] in
 // which errors.As finds both an [*APIError] and gofalcon's typed error. A GET is
-// a read, a PUT or DELETE idempotent, a POST an effect unless its path is one of
-// Falcon's reading POSTs; resilience.WithCall says what that does not. Effects are
-// refused by a read-only client. The context of the parameters counts, their
-// timeout does not. Errors inside a 200 are left to gofalcon's AssertNoError.
+// a read, a PUT or DELETE idempotent (but not the PUT that creates a case), a POST
+// an effect unless its path is one of Falcon's reading POSTs; resilience.WithCall
+// says what that does not. Effects are refused by a read-only client, and with
+// ErrSunset whatever Falcon has taken out of service. The context of the parameters
+// counts, their timeout does not. Errors inside a 200 are left to gofalcon's
+// AssertNoError.
 func (c *Client) Transport() runtime.ClientTransport { return transport{c} }
 
 type transport struct{ c *Client }
@@ -36,6 +38,9 @@ func (t transport) Submit(op *runtime.ClientOperation) (any, error) {
 	}
 	w, err := t.c.write(op)
 	if err != nil {
+		return nil, err
+	}
+	if err := sunset(op.ID, w.path); err != nil {
 		return nil, err
 	}
 	call := resilience.CallFrom(ctx, resilience.Call{Name: op.ID, Kind: kindOf(op.Method, op.PathPattern)})
@@ -59,8 +64,11 @@ func (t transport) Submit(op *runtime.ClientOperation) (any, error) {
 }
 
 // kindOf knows Falcon's reading POSTs by their paths: ids in a body instead of
-// a query, and searches.
+// a query, and searches. A PUT that creates makes another one each time.
 func kindOf(method, path string) resilience.Kind {
+	if method == http.MethodPut && creatingPuts[path] {
+		return resilience.Effect
+	}
 	if method != http.MethodPost {
 		return resilience.KindOf(method)
 	}
@@ -69,6 +77,8 @@ func kindOf(method, path string) resilience.Kind {
 	}
 	return resilience.Effect
 }
+
+var creatingPuts = map[string]bool{"/cases/entities/cases/v2": true}
 
 var readingPosts = map[string]bool{
 	"/devices/entities/devices/v2":                  true,

@@ -239,3 +239,10 @@ var alertActions = map[string]func(*Alert, string){
 	"append_comment": func(a *Alert, v string) { a.Comments = append(a.Comments, v) },
 	"show_in_ui":     func(a *Alert, v string) { a.Hidden = v == "false" },
 }
+
+// Alerts returns the current state of every alert, by ID.
+func (s *Server) Alerts() []Alert { return s.cloud.alerts.all() }
+
+// AddAlert raises an alert, or replaces the one with the same ID, which must not
+// be empty.
+func (s *Server) AddAlert(a Alert) { s.cloud.alerts.add(a, s.cloud.cfg.CID, s.cloud.cfg.Now()) }

@@ -229,3 +229,10 @@ func (p *filterParser) word(extra string) string {
 	}
 	return p.src[start:p.pos]
 }
+
+// CheckFilter tells what is wrong with a filter in Falcon's query language, as far
+// as the simulator knows the language; fields of any name will do.
+func CheckFilter(filter string) error {
+	_, err := parseFilter(filter, nil)
+	return err
+}

@@ -23,6 +23,7 @@ type cloud struct {
 	alerts  alerts
 	intel   *intel
 	iocs    iocs
+	cases   caseFiles
 	scrolls scrolls
 	streams streams
 	rtr     rtr
@@ -50,6 +51,7 @@ func newCloud(cfg Config) *cloud {
 	c.fleet.assigned = map[string]*policies{"content-update": &c.content, "sensor-update": &c.sensorUpdate}
 	c.releases.byCategory = map[string][]release{}
 	c.iocs.byID = map[string]*IOC{}
+	c.cases.byID = map[string]*Case{}
 	c.requests = sim.Window{Limit: cfg.Quota, Per: time.Minute}
 	c.tokenRequests = sim.Window{Limit: cfg.TokenQuota, Per: time.Minute}
 	c.badTokens = sim.Window{Limit: cfg.BadTokenQuota, Per: time.Minute}
@@ -103,7 +105,7 @@ func (c *cloud) serve(w http.ResponseWriter, r *http.Request) {
 	op, parts, ok := route(r)
 	switch {
 	case !ok:
-		q.fail(http.StatusNotFound, byGateway, "404: Page Not Found")
+		q.unknownPath()
 	case !c.allowed(op.scope):
 		q.fail(http.StatusForbidden, byGateway, "access denied, authorization failed")
 	default:

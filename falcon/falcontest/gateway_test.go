@@ -112,7 +112,7 @@ func TestScopes(t *testing.T) {
 func TestUnknownPath(t *testing.T) {
 	c := login(t, Config{})
 	for _, tc := range [][2]string{
-		{"GET", "/detects/queries/detects/v1"},
+		{"GET", "/devices/queries/devices/v9"},
 		{"DELETE", "/devices/queries/devices/v1"},
 		{"GET", "/oauth2/token"},
 		{"GET", "/devices/queries/devices/v1/"},

@@ -247,3 +247,25 @@ func (f *fleet) lookup(ids []string, t token, now time.Time, shape func(*device,
 func notFound(id string) apiError {
 	return apiError{Code: 404, Message: "No device found for id " + id, ID: id}
 }
+
+// Host returns the current state of a host; its Status follows the clock.
+func (s *Server) Host(id string) (Host, bool) { return s.cloud.fleet.host(id) }
+
+// Hosts returns the current state of every host, hidden ones too, by DeviceID.
+func (s *Server) Hosts() []Host { return s.cloud.fleet.all() }
+
+// AddHost adds a host, or replaces the one with the same DeviceID.
+func (s *Server) AddHost(h Host) { s.cloud.fleet.add(h, true) }
+
+// RemoveHost makes the cloud forget a host; an unknown id changes nothing.
+func (s *Server) RemoveHost(id string) { s.cloud.fleet.remove(id) }
+
+// SetStatus sets a host's containment status behind the API's back, as an
+// analyst does in the console. A pending status runs its course from now; a
+// status unknown to Falcon is served as it is. It is not an [Effect], and an
+// unknown id changes nothing.
+func (s *Server) SetStatus(id, status string) { s.cloud.fleet.setStatus(id, status) }
+
+// Effects returns every action that came through the API and really changed a
+// host, oldest first, whether or not its answer reached the client.
+func (s *Server) Effects() []Effect { return s.cloud.fleet.done() }

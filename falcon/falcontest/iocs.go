@@ -261,3 +261,9 @@ type iocBody struct {
 	Comment    string                       `json:"comment"`
 	Indicators []map[string]json.RawMessage `json:"indicators"`
 }
+
+// IOCs returns the current state of every custom indicator, by value and type.
+func (s *Server) IOCs() []IOC { return s.cloud.iocs.all() }
+
+// AddIOC adds a custom indicator, or replaces the one with the same ID.
+func (s *Server) AddIOC(i IOC) { s.cloud.iocs.add(i, s.cloud.cfg.CID, s.cloud.cfg.Now()) }

@@ -203,3 +203,6 @@ func (j *searchJob) answer(now time.Time) object {
 		{"warnings", append([]SearchWarning{}, r.Warnings...)},
 	}
 }
+
+// Searches returns the query jobs that were started, oldest first.
+func (s *Server) Searches() []SearchJob { return s.cloud.searches.all() }

@@ -38,23 +38,35 @@ var operations = map[string]operation{
 	"GET /policy/entities/content-update/v1":             {"content-update-policies:read", (*cloud).getContentPolicies},
 	"POST /policy/entities/content-update-actions/v1":    {"content-update-policies:write", (*cloud).performContentAction},
 	"GET /policy/queries/content-update-pin-versions/v1": {"content-update-policies:read", (*cloud).pinVersions},
-	"GET /policy/combined/sensor-update/v2":              {"sensor-update-policies:read", (*cloud).listSensorUpdatePolicies},
-	"GET /policy/entities/sensor-update/v2":              {"sensor-update-policies:read", (*cloud).getSensorUpdatePolicies},
-	"GET /policy/combined/sensor-update-builds/v1":       {"sensor-update-policies:read", (*cloud).getSensorBuilds},
 	"GET /device-content/queries/states/v1":              {"device-content:read", (*cloud).queryContentStates}, // the scope is derived from PSFalcon's "Device Content: Read"
 	"GET /device-content/entities/states/v1":             {"device-content:read", (*cloud).getContentStates},
-	"GET /intel/combined/indicators/v1":                  {"falconx-indicators:read", (*cloud).combinedIndicators},
-	"POST /intel/entities/indicators/GET/v1":             {"falconx-indicators:read", (*cloud).getIndicators},
-	"GET /intel/combined/actors/v1":                      {"falconx-actors:read", (*cloud).combinedActors},
-	"GET /intel/combined/reports/v1":                     {"falconx-reports:read", (*cloud).combinedReports},
-	"GET /intel/entities/report-files/v1":                {"falconx-reports:read", (*cloud).reportPDF},
-	"GET /intel/entities/rules-latest-files/v1":          {"falconx-rules:read", (*cloud).latestRules},
-	"GET /iocs/combined/indicator/v1":                    {"ioc:read", (*cloud).combinedIOCs},
-	"GET /iocs/queries/indicators/v1":                    {"ioc:read", (*cloud).queryIOCs},
-	"GET /iocs/entities/indicators/v1":                   {"ioc:read", (*cloud).getIOCs},
-	"POST /iocs/entities/indicators/v1":                  {"ioc:write", (*cloud).createIOCs},
-	"PATCH /iocs/entities/indicators/v1":                 {"ioc:write", (*cloud).updateIOCs},
-	"DELETE /iocs/entities/indicators/v1":                {"ioc:write", (*cloud).deleteIOCs},
+
+	"GET /policy/combined/sensor-update/v2":        {"sensor-update-policies:read", (*cloud).listSensorUpdatePolicies},
+	"GET /policy/entities/sensor-update/v2":        {"sensor-update-policies:read", (*cloud).getSensorUpdatePolicies},
+	"GET /policy/combined/sensor-update-builds/v1": {"sensor-update-policies:read", (*cloud).getSensorBuilds},
+
+	"GET /intel/combined/indicators/v1":         {"falconx-indicators:read", (*cloud).combinedIndicators},
+	"POST /intel/entities/indicators/GET/v1":    {"falconx-indicators:read", (*cloud).getIndicators},
+	"GET /intel/combined/actors/v1":             {"falconx-actors:read", (*cloud).combinedActors},
+	"GET /intel/combined/reports/v1":            {"falconx-reports:read", (*cloud).combinedReports},
+	"GET /intel/entities/report-files/v1":       {"falconx-reports:read", (*cloud).reportPDF},
+	"GET /intel/entities/rules-latest-files/v1": {"falconx-rules:read", (*cloud).latestRules},
+
+	"GET /iocs/combined/indicator/v1":     {"ioc:read", (*cloud).combinedIOCs},
+	"GET /iocs/queries/indicators/v1":     {"ioc:read", (*cloud).queryIOCs},
+	"GET /iocs/entities/indicators/v1":    {"ioc:read", (*cloud).getIOCs},
+	"POST /iocs/entities/indicators/v1":   {"ioc:write", (*cloud).createIOCs},
+	"PATCH /iocs/entities/indicators/v1":  {"ioc:write", (*cloud).updateIOCs},
+	"DELETE /iocs/entities/indicators/v1": {"ioc:write", (*cloud).deleteIOCs},
+
+	"GET /cases/queries/cases/v1":            {"cases:read", (*cloud).queryCases},
+	"POST /cases/entities/cases/v2":          {"cases:read", (*cloud).getCases},
+	"PUT /cases/entities/cases/v2":           {"cases:write", (*cloud).createCase},
+	"PATCH /cases/entities/cases/v2":         {"cases:write", (*cloud).updateCase},
+	"POST /cases/entities/alert-evidence/v1": {"cases:write", (*cloud).addCaseAlerts},
+	"POST /cases/entities/event-evidence/v1": {"cases:write", (*cloud).addCaseEvents},
+	"POST /cases/entities/case-tags/v1":      {"cases:write", (*cloud).addCaseTags},
+	"DELETE /cases/entities/case-tags/v1":    {"cases:write", (*cloud).removeCaseTags},
 
 	"GET " + discoverPath:                 {"streaming:read", (*cloud).discoverStreams},
 	"POST " + refreshPath + "{partition}": {"streaming:read", (*cloud).refreshSession},
@@ -64,19 +76,29 @@ var operations = map[string]operation{
 	"POST /real-time-response/entities/refresh-session/v1": {"real-time-response:read", (*cloud).refreshRTR},
 	"POST /real-time-response/entities/command/v1":         {"real-time-response:read", (*cloud).commandRTR},
 	"GET /real-time-response/entities/command/v1":          {"real-time-response:read", (*cloud).statusRTR},
-	"POST " + searchesPath:                                 {"ngsiem:write", (*cloud).startSearch},
-	"GET " + searchesPath + "/{id}":                        {"ngsiem:read", (*cloud).pollSearch},
-	"DELETE " + searchesPath + "/{id}":                     {"ngsiem:write", (*cloud).stopSearch},
+
+	"POST " + searchesPath:             {"ngsiem:write", (*cloud).startSearch},
+	"GET " + searchesPath + "/{id}":    {"ngsiem:read", (*cloud).pollSearch},
+	"DELETE " + searchesPath + "/{id}": {"ngsiem:write", (*cloud).stopSearch},
 }
 
 // backends are what the services call themselves in meta.powered_by, by the first
 // part of the path. The others are not known.
 var backends = map[string]string{
-	"devices": "device-api",
-	"alerts":  "detectsapi",
-
+	"devices":            "device-api",
+	"alerts":             "detectsapi",
 	"real-time-response": "empower-api",
 	"iocs":               "ioc-manager",
+}
+
+// unknownPath answers for what the API does not have. /detects/ answers 405 since
+// its end, /incidents/ 404, where 500 has been seen too; the words are assumed.
+func (q *call) unknownPath() {
+	if strings.HasPrefix(q.r.URL.Path, "/detects/") {
+		q.fail(http.StatusMethodNotAllowed, byGateway, "405: Method Not Allowed")
+		return
+	}
+	q.fail(http.StatusNotFound, byGateway, "404: Page Not Found")
 }
 
 // route finds the operation of a request, and what its path has for the parts in
