@@ -302,7 +302,7 @@ func TestT1T2TokenOutage(t *testing.T) {
 				t.Errorf("returned after %v", d)
 			}
 		}
-		if c.Policy().State() != resilience.Closed {
+		if c.Defender.Policy().State() != resilience.Closed {
 			t.Error("a token outage opened the API's breaker")
 		}
 	})

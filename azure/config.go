@@ -5,12 +5,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"os"
-	"strings"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
 
 	"github.com/jurymast/jurymast/internal/secret"
 	"github.com/jurymast/jurymast/resilience"
@@ -30,23 +27,24 @@ type Config struct {
 	Credential CredentialFactory
 	// Cloud is public (the default), usgov or china.
 	Cloud string
-	// DefenderURL replaces the address of the Defender API, for a regional host
-	// (https://eu.api.security.microsoft.com) or a simulator. The token goes to no
-	// other host then.
-	DefenderURL string
 	// AuthorityURL replaces the address of Entra ID, for a simulator.
 	AuthorityURL string
+	// These replace the addresses of the APIs, for a regional host
+	// (https://eu.api.security.microsoft.com) or a simulator. The tokens of the API go
+	// to no other host then.
+	DefenderURL, GraphURL, ManagementURL, ThreatIntelURL, LogQueryURL string
 	// HTTPClient provides the transport (TLS roots, proxy, dialer), also for the
 	// credential. Only its Transport is used: the policy keeps the time, and
 	// redirects are not followed. Default http.DefaultTransport.
 	HTTPClient *http.Client
 	// ReadOnly refuses every call that changes something, with ErrReadOnly.
 	ReadOnly bool
-	// Policy guards the APIs. Defender's quotas (100 calls a minute and 1,500 an
-	// hour for each operation) are kept beside it.
+	// Policy guards the APIs: each of them by a policy of its own made from it, so
+	// that one that is down does not stand for the others. The quotas that Microsoft
+	// documents are kept beside it.
 	Policy resilience.Config
 	// Quotas, if not nil, shares those quotas: give the same one to all clients of
-	// an app registration, because Defender counts their calls together.
+	// an app registration, because Microsoft counts their calls together.
 	Quotas *resilience.QuotaSet
 	// AuthPolicy guards the token requests. Attempt defaults to 4 s, Total to 8 s.
 	AuthPolicy resilience.Config
@@ -81,75 +79,15 @@ func ConfigFromEnv() (Config, error) {
 	return cfg, nil
 }
 
-// place is where a cloud's services are (facts/microsoft.md 2.2, 1.5).
-type place struct {
-	authority cloud.Configuration
-	defender  string // address of the API
-	audience  string // of its tokens
-	hosts     []string
-}
-
-var places = map[string]place{
-	"public": {
-		cloud.AzurePublic, "https://api.security.microsoft.com", "https://api.securitycenter.microsoft.com/.default",
-		[]string{".security.microsoft.com", ".securitycenter.microsoft.com", ".securitycenter.windows.com"},
-	},
-	"usgov": {
-		cloud.AzureGovernment, "https://api-gov.securitycenter.microsoft.us", "https://api-gov.securitycenter.microsoft.us/.default",
-		[]string{".securitycenter.microsoft.us"},
-	},
-	"china": {cloud.AzureChina, "", "", nil}, // Defender for Endpoint is not offered there
-}
-
-// resolve checks the configuration and returns where to call.
-func (c *Config) resolve() (place, error) {
-	if c.Cloud == "" {
-		c.Cloud = "public"
-	}
-	p, ok := places[c.Cloud]
-	if !ok {
-		return place{}, fmt.Errorf("azure: Config.Cloud %q: want public, usgov or china", c.Cloud)
-	}
+// validate checks what is not an address.
+func (c *Config) validate() error {
 	if c.Credential == nil {
 		if c.TenantID == "" || c.ClientID == "" || c.ClientSecret == "" {
-			return place{}, errors.New("azure: Config.TenantID, Config.ClientID and Config.ClientSecret are required (or Config.Credential)")
+			return errors.New("azure: Config.TenantID, Config.ClientID and Config.ClientSecret are required (or Config.Credential)")
 		}
 		c.Credential = ClientSecretCredential(c.TenantID, c.ClientID, c.ClientSecret)
 	}
-	if c.AuthorityURL != "" {
-		u, err := checkURL("Config.AuthorityURL", c.AuthorityURL)
-		if err != nil {
-			return place{}, err
-		}
-		p.authority = cloud.Configuration{ActiveDirectoryAuthorityHost: u.String() + "/", Services: map[cloud.ServiceName]cloud.ServiceConfiguration{}}
-	}
-	if c.DefenderURL != "" {
-		u, err := checkURL("Config.DefenderURL", c.DefenderURL)
-		if err != nil {
-			return place{}, err
-		}
-		p.defender, p.hosts = u.String(), []string{u.Hostname()}
-	}
-	return p, nil
-}
-
-func checkURL(field, value string) (*url.URL, error) {
-	u, err := url.Parse(value)
-	if err != nil || u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" {
-		return nil, fmt.Errorf("azure: %s %q: want https://host[:port]", field, value)
-	}
-	return &url.URL{Scheme: u.Scheme, Host: u.Host}, nil
-}
-
-// allow reports whether a token for this place may go to host.
-func (p place) allow(host string) bool {
-	host = strings.ToLower(host)
-	for _, h := range p.hosts {
-		if host == h || strings.HasPrefix(h, ".") && strings.HasSuffix(host, h) {
-			return true
-		}
-	}
-	return false
+	return nil
 }
 
 // transporter is an http.RoundTripper in azcore's words.

@@ -61,10 +61,13 @@ type tokens struct {
 	policy  *resilience.Policy
 	factory CredentialFactory
 	options azcore.ClientOptions
+	first   string // the scope that is warm before its first use
 
 	mu      sync.Mutex
 	closed  bool
 	sources map[string]*token.Source
+	runs    map[int]func(*token.Source) // start one under a Run
+	ran     int
 }
 
 func (t *tokens) source(scope string) (*token.Source, error) {
@@ -76,9 +79,53 @@ func (t *tokens) source(scope string) (*token.Source, error) {
 	s, ok := t.sources[scope]
 	if !ok {
 		s = token.New(t.policy, func(ctx context.Context) (token.Token, error) { return t.fetch(ctx, scope) })
+		s.Lazy = scope != t.first
 		t.sources[scope] = s
+		for _, start := range t.runs {
+			start(s)
+		}
 	}
 	return s, nil
+}
+
+// run keeps all sources warm, also those that come later.
+func (t *tokens) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var group sync.WaitGroup
+	defer group.Wait()
+	defer cancel()
+	ended := make(chan error, 1)
+	start := func(s *token.Source) {
+		group.Go(func() {
+			select {
+			case ended <- s.Run(ctx):
+			default:
+			}
+		})
+	}
+	t.mu.Lock()
+	if t.closed {
+		t.mu.Unlock()
+		return ErrClosed
+	}
+	t.ran++
+	id := t.ran
+	t.runs[id] = start
+	for _, s := range t.sources {
+		start(s)
+	}
+	t.mu.Unlock()
+	defer func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		delete(t.runs, id)
+	}()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (t *tokens) fetch(ctx context.Context, scope string) (token.Token, error) {

@@ -2,14 +2,11 @@ package azure
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 
 	"github.com/jurymast/jurymast/internal/lenient"
 	"github.com/jurymast/jurymast/internal/paging"
@@ -18,11 +15,7 @@ import (
 
 // Defender is the Microsoft Defender for Endpoint API. App permissions:
 // Machine.Read.All; Machine.Isolate to isolate and to release.
-type Defender struct {
-	c        *Client
-	pipeline runtime.Pipeline
-	quotas   map[string]*resilience.Quota // by operation
-}
+type Defender struct{ *service }
 
 // The documented limits of each Defender operation (facts/microsoft.md 2.2).
 var defenderQuota = []resilience.Window{{Calls: 100, Per: time.Minute}, {Calls: 1500, Per: time.Hour}}
@@ -38,23 +31,21 @@ const (
 )
 
 func newDefender(c *Client) (*Defender, error) {
-	d := &Defender{c: c, quotas: map[string]*resilience.Quota{}}
-	var err error
-	if d.pipeline, err = c.pipeline(c.place.audience); err != nil {
+	s, err := c.newService("defender", c.place.defender)
+	if err != nil {
 		return nil, err
 	}
-	for _, op := range []string{opMachines, opMachine, opIsolate, opUnisolate, opActions, opAction} {
-		if d.quotas[op], err = c.cfg.Quotas.Get(op, defenderQuota...); err != nil {
-			return nil, fmt.Errorf("azure: Config.Quotas: %w", err)
-		}
-	}
-	return d, nil
+	return &Defender{s}, s.limit(defenderQuota, opMachines, opMachine, opIsolate, opUnisolate, opActions, opAction)
 }
+
+// Policy is the policy that guards the API: its state says whether Defender is
+// being called at all.
+func (d *Defender) Policy() *resilience.Policy { return d.policy }
 
 // Name is the product and, if Config.DefenderURL is a regional host, the region:
 // "defender/eu".
 func (d *Defender) Name() string {
-	host := strings.TrimPrefix(d.c.place.defender, "https://")
+	host := strings.TrimPrefix(d.endpoint.url, "https://")
 	if region, _, ok := strings.Cut(host, ".api.security.microsoft.com"); ok {
 		return "defender/" + region
 	}
@@ -79,7 +70,7 @@ type Query struct {
 
 // Machines lists machines.
 func (d *Defender) Machines(q Query) *List[Machine] {
-	return list(d, opMachines, "/api/machines", q, parseMachine)
+	return list(d.service, opMachines, "/api/machines", q, parseMachine)
 }
 
 // Machine returns one machine, or an error that matches ErrNotFound.
@@ -88,12 +79,12 @@ func (d *Defender) Machine(ctx context.Context, id string) (Machine, error) {
 	if err != nil {
 		return Machine{}, err
 	}
-	return get(ctx, d, opMachine, path, parseMachine)
+	return get(ctx, d.service, opMachine, path, parseMachine)
 }
 
 // Actions lists machine actions, the newest first.
 func (d *Defender) Actions(q Query) *List[MachineAction] {
-	return list(d, opActions, "/api/machineactions", q, parseAction)
+	return list(d.service, opActions, "/api/machineactions", q, parseAction)
 }
 
 // Action returns one machine action, or an error that matches ErrNotFound.
@@ -102,32 +93,33 @@ func (d *Defender) Action(ctx context.Context, id string) (MachineAction, error)
 	if err != nil {
 		return MachineAction{}, err
 	}
-	return get(ctx, d, opAction, path, parseAction)
+	return get(ctx, d.service, opAction, path, parseAction)
 }
 
-func (d *Defender) call(op string, kind resilience.Kind) resilience.Call {
-	return resilience.Call{Name: op, Kind: kind, Quota: d.quotas[op], Reserve: kind != resilience.Read}
+// get reads one row.
+func get[T any](ctx context.Context, s *service, op, path string, parse func(lenient.Object) (T, error)) (T, error) {
+	r := request{call: s.call(op, resilience.Read), method: http.MethodGet, url: s.url(path, nil)}
+	return send(ctx, s, r, row(op, parse))
 }
 
-func (d *Defender) url(path string, query url.Values) string {
-	u := d.c.place.defender + path
-	if len(query) > 0 {
-		u += "?" + strings.ReplaceAll(query.Encode(), "+", "%20")
-	}
-	return u
-}
-
-func get[T any](ctx context.Context, d *Defender, op, path string, parse func(lenient.Object) (T, error)) (T, error) {
-	var zero T
-	o, err := send[lenient.Object](ctx, d.c, d.pipeline, request{call: d.call(op, resilience.Read), method: http.MethodGet, url: d.url(path, nil)})
-	if err != nil {
+// row reads an answer that is one row.
+func row[T any](op string, parse func(lenient.Object) (T, error)) func(*reply) (T, error) {
+	return func(rep *reply) (T, error) {
+		o, err := into[lenient.Object](op)(rep)
+		if err == nil {
+			var v T
+			if v, err = parse(o); err == nil {
+				return v, nil
+			}
+			err = rep.malformed(op, err)
+		}
+		var zero T
 		return zero, err
 	}
-	return parse(o)
 }
 
 // list pages by @odata.nextLink, which the pinned transport keeps on our hosts.
-func list[T any](d *Defender, op, path string, q Query, parse func(lenient.Object) (T, error)) *List[T] {
+func list[T any](s *service, op, path string, q Query, parse func(lenient.Object) (T, error)) *List[T] {
 	query := url.Values{}
 	if q.Filter != "" {
 		query.Set("$filter", string(q.Filter))
@@ -137,9 +129,9 @@ func list[T any](d *Defender, op, path string, q Query, parse func(lenient.Objec
 	}
 	return paging.New("azure "+op, q.Cursor, func(ctx context.Context, link string) (paging.Page[T], error) {
 		if link == "" {
-			link = d.url(path, query)
+			link = s.url(path, query)
 		}
-		env, err := send[odataPage](ctx, d.c, d.pipeline, request{call: d.call(op, resilience.Read), method: http.MethodGet, url: link})
+		env, err := send(ctx, s, request{call: s.call(op, resilience.Read), method: http.MethodGet, url: link}, into[odataPage](op))
 		if err != nil {
 			return paging.Page[T]{}, emptyIfNone(op, err)
 		}

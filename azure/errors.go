@@ -87,7 +87,7 @@ func newAPIError(operation string, resp *http.Response, body []byte) *APIError {
 	_ = json.Unmarshal(body, &env)
 	e := &APIError{
 		Operation: operation, Status: resp.StatusCode, Code: env.Error.Code, Message: env.Error.Message,
-		RequestID: resp.Header.Get("x-ms-request-id"), RetryAfter: retryAfter(resp.Header, time.Now()),
+		RequestID: requestID(resp.Header), RetryAfter: retryAfter(resp.Header, time.Now()),
 	}
 	if e.RequestID == "" {
 		e.RequestID = env.Error.Target
@@ -96,6 +96,15 @@ func newAPIError(operation string, resp *http.Response, body []byte) *APIError {
 		e.Hint = "the app lacks the permission of this operation, or an administrator has not consented to it"
 	}
 	return e
+}
+
+func requestID(h http.Header) string {
+	for _, name := range []string{"x-ms-request-id", "request-id", "x-ms-correlation-request-id"} {
+		if id := h.Get(name); id != "" {
+			return id
+		}
+	}
+	return ""
 }
 
 // retryAfter reads azcore's three headers: retry-after-ms, x-ms-retry-after-ms

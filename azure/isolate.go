@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 
-	"github.com/jurymast/jurymast/internal/lenient"
 	"github.com/jurymast/jurymast/resilience"
 )
 
@@ -120,9 +119,9 @@ func (d *Defender) change(ctx context.Context, op, machineID, want, comment, ver
 	if is, done, err := d.already(ctx, machineID, want); done || err != nil {
 		return is, resilience.BeforeSending(err)
 	}
-	o, err := send[lenient.Object](ctx, d.c, d.pipeline, request{
+	a, err := send(ctx, d.service, request{
 		call: d.call(op, resilience.Effect), method: http.MethodPost, url: d.url(path+verb, nil), body: body,
-	})
+	}, row(op, parseAction))
 	if api, ok := errors.AsType[*APIError](err); ok && api.Code == codeActive {
 		if is, done, readErr := d.already(ctx, machineID, want); done || readErr != nil {
 			return is, readErr
@@ -132,8 +131,7 @@ func (d *Defender) change(ctx context.Context, op, machineID, want, comment, ver
 	if err != nil {
 		return Isolation{}, err
 	}
-	a, err := parseAction(o)
-	return Isolation{Action: a}, err
+	return Isolation{Action: a}, nil
 }
 
 // already reads whether the machine is, or is about to be, where it is wanted.

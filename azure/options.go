@@ -3,6 +3,7 @@ package azure
 import (
 	"context"
 	"net/http"
+	"sync"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/arm"
@@ -12,15 +13,17 @@ import (
 	"github.com/jurymast/jurymast/resilience"
 )
 
-// ClientOptions put any official Azure client under this client's policy:
+// ClientOptions put any official Azure client under Jurymast's policies, one for
+// each host that it calls:
 //
 //	azsecrets.NewClient(vaultURL, c.Credential(), &azsecrets.ClientOptions{ClientOptions: c.ClientOptions()})
 //
 // azcore's own retries are off and stay off; the policy's take their place. A GET
 // is a read, a PUT or DELETE idempotent, the rest effects, which a read-only
-// client refuses; resilience.WithCall declares what the method does not say. The official client gets the last answer, whatever its status,
-// and makes its own error of it; a call that was never answered is a
-// [*resilience.Error]. Calls go wherever the official client sends them.
+// client refuses; resilience.WithCall declares what the method does not say. The
+// official client gets the last answer, whatever its status, and makes its own
+// error of it; a call that was never answered is a [*resilience.Error]. Calls go
+// wherever the official client sends them.
 func (c *Client) ClientOptions() azcore.ClientOptions {
 	o := noRetries(azcore.ClientOptions{Cloud: c.place.authority, Transport: transporter{c.wire}})
 	o.PerCallPolicies = []policy.Policy{&stage{c}}
@@ -45,7 +48,11 @@ func (s *stage) Do(req *policy.Request) (*http.Response, error) {
 	if err := s.c.check(call.Kind); err != nil {
 		return nil, err
 	}
-	return resilience.RoundTrip(raw.Context(), s.c.policy, call, retryAfter, func(ctx context.Context, attempt int) (*http.Response, error) {
+	p, err := s.c.official.policy(raw.URL.Hostname(), s.c.cfg.Policy)
+	if err != nil {
+		return nil, err
+	}
+	return resilience.RoundTrip(raw.Context(), p, call, retryAfter, func(ctx context.Context, attempt int) (*http.Response, error) {
 		if attempt > 0 {
 			if err := req.RewindBody(); err != nil {
 				return nil, err
@@ -63,4 +70,48 @@ func (s *stage) Do(req *policy.Request) (*http.Response, error) {
 		runtime.Drain(resp)
 		return req.Clone(ctx).Next()
 	})
+}
+
+// official is the policies of the hosts that official clients call.
+type official struct {
+	mu     sync.Mutex
+	byHost map[string]*resilience.Policy
+}
+
+// maxHosts bounds them: hosts of further storage accounts, say, share one policy.
+const maxHosts = 100
+
+func (o *official) policy(host string, cfg resilience.Config) (*resilience.Policy, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.byHost[host] == nil && len(o.byHost) >= maxHosts {
+		host = "other"
+	}
+	p := o.byHost[host]
+	if p == nil {
+		var err error
+		if p, err = resilience.New("azure."+host, cfg); err != nil {
+			return nil, err
+		}
+		if o.byHost == nil {
+			o.byHost = map[string]*resilience.Policy{}
+		}
+		o.byHost[host] = p
+	}
+	return p, nil
+}
+
+// Policies are those of the APIs, and of the hosts that official clients have
+// called so far, by name: a status page shows their states.
+func (c *Client) Policies() map[string]*resilience.Policy {
+	out := map[string]*resilience.Policy{}
+	for _, s := range []*service{c.Defender.service} {
+		out[s.policy.Name()] = s.policy
+	}
+	c.official.mu.Lock()
+	defer c.official.mu.Unlock()
+	for _, p := range c.official.byHost {
+		out[p.Name()] = p
+	}
+	return out
 }

@@ -1,14 +1,9 @@
 package azuretest
 
 import (
-	"fmt"
-	"math"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
-
-	"github.com/jurymast/jurymast/internal/sim"
 )
 
 // App roles of the operations served.
@@ -24,96 +19,58 @@ var defenderAudiences = []string{
 	"https://api.securitycenter.windows.com",
 }
 
-// operation is one API operation: the unit of quota and permission.
-type operation struct {
-	name  string   // its quota is counted under this
-	roles []string // any one of them is enough
-	ok    int      // status of a success
-	serve func(*http.Request) (any, error)
+// The hosts of the Defender API, the regional ones too.
+var defenderHosts = []string{
+	"api.security.microsoft.com", "api.securitycenter.microsoft.com",
+	"us.api.security.microsoft.com", "eu.api.security.microsoft.com", "uk.api.security.microsoft.com",
+	"au.api.security.microsoft.com", "swa.api.security.microsoft.com", "ina.api.security.microsoft.com",
+	"aea.api.security.microsoft.com",
 }
 
-// defenderHandler is the Defender API under both of its roots.
-func (s *Server) defenderHandler() http.Handler {
+// defender is the Defender for Endpoint API under both of its roots.
+func (s *Server) defender() *product {
+	p := &product{
+		name: "defender", hosts: defenderHosts, prefixes: []string{"/api/"}, audiences: defenderAudiences,
+		refuse: writeError, mux: http.NewServeMux(),
+	}
+	if s.cfg.MinuteQuota >= 0 {
+		p.quota = append(p.quota, window(s.cfg.MinuteQuota, time.Minute))
+	}
+	if s.cfg.HourQuota >= 0 {
+		p.quota = append(p.quota, window(s.cfg.HourQuota, time.Hour))
+	}
 	read := []string{roleMachineRead, roleMachineReadWrite}
 	isolate := []string{roleMachineIsolate}
-	list := s.operation(operation{"ListMachines", read, http.StatusOK, s.listMachines})
-	get := s.operation(operation{"GetMachine", read, http.StatusOK, s.getMachine})
-	find := s.operation(operation{"FindMachinesByIP", read, http.StatusOK, s.findByIP})
-	mux := http.NewServeMux()
 	for _, root := range []string{"/api", "/api/v1.0"} {
-		mux.Handle("GET "+root+"/machines", list)
-		mux.HandleFunc("GET "+root+"/machines/{id}", func(w http.ResponseWriter, r *http.Request) {
-			if strings.HasPrefix(r.PathValue("id"), findByIPPrefix) {
-				find.ServeHTTP(w, r)
-				return
-			}
-			get.ServeHTTP(w, r)
-		})
-		mux.Handle("POST "+root+"/machines/{id}/isolate", s.operation(operation{"IsolateMachine", isolate, http.StatusCreated, s.isolate}))
-		mux.Handle("POST "+root+"/machines/{id}/unisolate", s.operation(operation{"UnisolateMachine", isolate, http.StatusCreated, s.unisolate}))
-		mux.Handle("GET "+root+"/machineactions", s.operation(operation{"ListMachineActions", read, http.StatusOK, s.listActions}))
-		mux.Handle("GET "+root+"/machineactions/{id}", s.operation(operation{"GetMachineAction", read, http.StatusOK, s.getAction}))
+		s.handle(p, "GET "+root+"/machines", operation{"ListMachines", read, http.StatusOK, odata(s.listMachines), nil})
+		s.handle(p, "GET "+root+"/machines/{id}", operation{"GetMachine", read, http.StatusOK, odata(s.oneMachine), nil})
+		s.handle(p, "POST "+root+"/machines/{id}/isolate", operation{"IsolateMachine", isolate, http.StatusCreated, odata(s.isolate), nil})
+		s.handle(p, "POST "+root+"/machines/{id}/unisolate", operation{"UnisolateMachine", isolate, http.StatusCreated, odata(s.unisolate), nil})
+		s.handle(p, "GET "+root+"/machineactions", operation{"ListMachineActions", read, http.StatusOK, odata(s.listActions), nil})
+		s.handle(p, "GET "+root+"/machineactions/{id}", operation{"GetMachineAction", read, http.StatusOK, odata(s.getAction), nil})
 	}
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		err := refuse(http.StatusNotFound, "NotFound", "No HTTP resource was found that matches %s '%s'", r.Method, r.URL.Path)
-		writeError(w, err, s.nextID("request"))
-	})
-	return mux
+	s.notServed(p)
+	return p
 }
 
-// operation puts the checks every call passes in front of op: who are you, may
-// you, and not so often.
-func (s *Server) operation(op operation) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, err := func() (any, error) {
-			t, err := s.authenticate(r)
-			if err != nil {
-				return nil, err
-			}
-			if err := t.authorize(op.roles); err != nil {
-				return nil, err
-			}
-			if err := s.takeQuota(op.name); err != nil {
-				return nil, err
-			}
-			return op.serve(r)
-		}()
+// oneMachine is also "find by IP", which looks like a machine's id.
+func (s *Server) oneMachine(r *http.Request) (any, error) {
+	if strings.HasPrefix(r.PathValue("id"), findByIPPrefix) {
+		return s.findByIP(r)
+	}
+	return s.getMachine(r)
+}
+
+// odata adds the headers of the APIs that speak OData.
+func odata(serve func(*http.Request) (any, error)) func(*http.Request) (any, error) {
+	return func(r *http.Request) (any, error) {
+		body, err := serve(r)
 		if err != nil {
-			writeError(w, err, s.nextID("request"))
-			return
+			return nil, err
 		}
-		w.Header().Set("OData-Version", "4.0")
-		writeJSON(w, op.ok, "application/json; odata.metadata=minimal; odata.streaming=true", body)
-	})
-}
-
-func window(limit int, per time.Duration) *sim.Window {
-	if limit < 0 {
-		return nil
+		return answer{body: body, header: http.Header{
+			"Odata-Version": {"4.0"},
+			"Content-Type":  {"application/json; odata.metadata=minimal; odata.streaming=true"},
+		}}, nil
 	}
-	return &sim.Window{Limit: limit, Per: per}
-}
-
-// takeQuota counts a call against both windows of an operation. The minute comes
-// first: a client that hammers a full minute must not use up its hour too.
-func (s *Server) takeQuota(operation string) error {
-	for _, q := range []struct {
-		window *sim.Window
-		name   string
-	}{{s.minute, "minute"}, {s.hour, "hour"}} {
-		if q.window == nil {
-			continue
-		}
-		_, wait, ok := q.window.Take(operation, s.cfg.Now())
-		if ok {
-			continue
-		}
-		seconds := int(math.Ceil(wait.Seconds()))
-		return &apiError{
-			status: http.StatusTooManyRequests, code: "TooManyRequests",
-			message: fmt.Sprintf("API calls quota exceeded! Maximum allowed %d per %s for this API. Retry after %d seconds.", q.window.Limit, q.name, seconds),
-			header:  http.Header{"Retry-After": {strconv.Itoa(seconds)}},
-		}
-	}
-	return nil
 }

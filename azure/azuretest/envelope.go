@@ -30,12 +30,16 @@ func notFound(format string, args ...any) *apiError {
 	return refuse(http.StatusNotFound, "ResourceNotFound", format, args...)
 }
 
-// writeError answers err. target is the correlation id of the answer.
-func writeError(w http.ResponseWriter, err error, target string) {
-	var e *apiError
-	if !errors.As(err, &e) {
-		e = refuse(http.StatusInternalServerError, "InternalServerError", "%v", err)
+func asAPIError(err error) *apiError {
+	if e, ok := errors.AsType[*apiError](err); ok {
+		return e
 	}
+	return refuse(http.StatusInternalServerError, "InternalServerError", "%v", err)
+}
+
+// writeError refuses in the envelope of the Defender API. target is the correlation
+// id of the answer.
+func writeError(w http.ResponseWriter, e *apiError, target string) {
 	for k, v := range e.header {
 		w.Header()[k] = v
 	}

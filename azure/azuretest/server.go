@@ -105,10 +105,9 @@ type Request = sim.Request
 // Close it when done.
 type Server struct {
 	*sim.Server
-	cfg          Config
-	entra        http.Handler
-	defender     http.Handler
-	minute, hour *sim.Window // nil: no limit
+	cfg      Config
+	entra    http.Handler
+	products []*product
 
 	mu       sync.Mutex
 	counters map[string]int // ids given out so far, by kind
@@ -124,13 +123,6 @@ const (
 	baseHost  = "azuretest.example"
 	loginHost = "login.microsoftonline.com"
 )
-
-var defenderHosts = []string{
-	"api.security.microsoft.com", "api.securitycenter.microsoft.com",
-	"us.api.security.microsoft.com", "eu.api.security.microsoft.com", "uk.api.security.microsoft.com",
-	"au.api.security.microsoft.com", "swa.api.security.microsoft.com", "ina.api.security.microsoft.com",
-	"aea.api.security.microsoft.com",
-}
 
 // NewServer starts a simulated cloud that serves until Close. It fails if cfg is
 // inconsistent or no socket can be opened.
@@ -148,11 +140,14 @@ func NewServer(cfg Config) (*Server, error) {
 			return nil, fmt.Errorf("azuretest: Config.Machines[%d] repeats an ID", i)
 		}
 	}
-	s.minute = window(cfg.MinuteQuota, time.Minute)
-	s.hour = window(cfg.HourQuota, time.Hour)
-	s.entra, s.defender = s.entraHandler(), s.defenderHandler()
+	s.entra = s.entraHandler()
+	s.products = []*product{s.defender()}
+	hosts := []string{baseHost, loginHost}
+	for _, p := range s.products {
+		hosts = append(hosts, p.hosts...)
+	}
 	s.Server, err = sim.Start(sim.Config{
-		Hosts:   append([]string{baseHost, loginHost}, defenderHosts...),
+		Hosts:   hosts,
 		Handler: http.HandlerFunc(s.route),
 		Faults:  cfg.Faults, Now: cfg.Now, InMemory: cfg.InMemory,
 	})
@@ -170,14 +165,21 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 		host = h
 	}
 	host = strings.ToLower(host)
-	switch {
-	case host == loginHost:
-		s.entra.ServeHTTP(w, r)
-	case slices.Contains(defenderHosts, host), strings.HasPrefix(r.URL.Path, "/api/"):
-		s.defender.ServeHTTP(w, r)
-	default:
-		s.entra.ServeHTTP(w, r)
+	for _, p := range s.products {
+		if p.serves(host) {
+			p.mux.ServeHTTP(w, r)
+			return
+		}
 	}
+	if host != loginHost {
+		for _, p := range s.products {
+			if p.servesPath(r.URL.Path) {
+				p.mux.ServeHTTP(w, r)
+				return
+			}
+		}
+	}
+	s.entra.ServeHTTP(w, r)
 }
 
 // nextID returns a GUID that follows from the tenant, the kind of thing named

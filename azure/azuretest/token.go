@@ -91,13 +91,13 @@ func unauthorized(why string) *apiError {
 	return e
 }
 
-// authorize checks that the token is meant for the Defender API and carries one
-// of roles.
-func (t token) authorize(roles []string) error {
-	if !slices.Contains(defenderAudiences, strings.ToLower(t.audience)) {
+// authorize checks that the token is meant for the API and carries one of roles, if
+// any are asked for.
+func (t token) authorize(audiences, roles []string) error {
+	if !slices.Contains(audiences, strings.ToLower(t.audience)) {
 		return refuse(http.StatusForbidden, "Forbidden", "InvalidAuthenticationTokenAudience: the audience '%s' is not that of this API", t.audience)
 	}
-	if slices.ContainsFunc(roles, func(role string) bool { return slices.Contains(t.roles, role) }) {
+	if len(roles) == 0 || slices.ContainsFunc(roles, func(role string) bool { return slices.Contains(t.roles, role) }) {
 		return nil
 	}
 	return refuse(http.StatusForbidden, "Forbidden", "Missing application roles. API required roles: %s, application roles: %s.",

@@ -11,7 +11,8 @@ import (
 )
 
 const (
-	defenderURL   = "https://api.security.microsoft.com"
+	defenderHost  = "api.security.microsoft.com"
+	defenderURL   = "https://" + defenderHost
 	defenderScope = "https://api.securitycenter.microsoft.com/.default"
 )
 

@@ -32,7 +32,7 @@ type vendor struct {
 	api      string // where its paths begin; tokens are elsewhere
 	cloud    simulator
 	hangUp   func() // closes the client's idle connections
-	policy   *resilience.Policy
+	state    func() resilience.State
 	effects  func() int         // on the victim, by the cloud's record
 	official func(error) string // the official client's own error in there, if any
 	notFound string             // what that is for something that does not exist
@@ -87,7 +87,7 @@ func (o *official) gofalcon(clouds *twin.Twin, client *http.Client) vendor {
 	id := twin.FalconID(victim)
 	return vendor{
 		name: "gofalcon", api: "/devices/", cloud: clouds.Falcon,
-		hangUp: client.CloseIdleConnections, policy: o.falcon.Policy(),
+		hangUp: client.CloseIdleConnections, state: o.falcon.Policy().State,
 		effects: func() int { return len(clouds.Falcon.Effects()) },
 		official: func(err error) string {
 			if e, ok := errors.AsType[*host_group.GetHostGroupsNotFound](err); ok {
@@ -107,7 +107,7 @@ func (o *official) azcore(clouds *twin.Twin, client *http.Client) vendor {
 	id := twin.DefenderID(victim)
 	return vendor{
 		name: "azcore", api: "/api/", cloud: clouds.Azure,
-		hangUp: client.CloseIdleConnections, policy: o.azure.Policy(),
+		hangUp: client.CloseIdleConnections, state: func() resilience.State { return o.azure.Policies()["azure."+defenderHost].State() },
 		effects: func() int { return len(clouds.Azure.Actions()) },
 		official: func(err error) string {
 			if e, ok := errors.AsType[*azcore.ResponseError](err); ok {
@@ -178,7 +178,7 @@ func (r *report) play(ctx context.Context, v vendor) {
 	r.promise(v.cloud.Tokens() == 2, "%s: %d tokens, not one more", v.name, v.cloud.Tokens())
 
 	healed := faults.Add(fault.Rule{Kind: fault.Status, Path: v.api})
-	for i := 0; i < 20 && v.policy.State() != resilience.Opened; i++ {
+	for i := 0; i < 20 && v.state() != resilience.Opened; i++ {
 		_ = v.read(ctx)
 	}
 	r.step(ctx, v, "a long 503 storm", "contain", v.act, step{Result: "open", Sent: "not_sent"})

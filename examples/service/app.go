@@ -97,7 +97,7 @@ func start(cfg config) (_ *app, err error) {
 
 	s := &service{
 		fleet: fleet, log: cfg.log,
-		policies: map[string]*resilience.Policy{fc.Name(): fc.Policy(), az.Defender.Name(): az.Policy()},
+		policies: map[string]*resilience.Policy{fc.Name(): fc.Policy(), az.Defender.Name(): az.Defender.Policy()},
 	}
 	a.handler = s.routes(promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	return a, nil

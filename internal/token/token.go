@@ -52,6 +52,8 @@ const (
 
 // Source gives out one token and renews it. It is safe for concurrent use.
 type Source struct {
+	// Lazy makes Run wait for the first fetch instead of beginning with it.
+	Lazy bool
 	// Spare, if set before the first call, is how long lies between two uses of a
 	// token that the API rejected though it was fresh: some vendors count those, and
 	// shut out the address that they come from.
@@ -253,7 +255,10 @@ func (s *Source) Run(ctx context.Context) error {
 			at = s.failedTil
 		}
 		wait := time.Until(at)
-		if wait <= 0 && s.flight == nil {
+		switch {
+		case s.Lazy && s.fetched.IsZero() && s.failure == nil:
+			wait = time.Hour
+		case wait <= 0 && s.flight == nil:
 			s.start(ctx)
 		}
 		s.mu.Unlock()
