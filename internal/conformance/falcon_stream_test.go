@@ -14,6 +14,7 @@ import (
 
 	"github.com/jurymast/jurymast/falcon"
 	"github.com/jurymast/jurymast/falcon/falcontest"
+	"github.com/jurymast/jurymast/resilience/fault"
 )
 
 // falconStream is what goes wrong with the event stream.
@@ -26,7 +27,7 @@ var falconStream = []row[*falconEnv]{
 		wall:     "a goroutine that spins stops a bubble's clock",
 	},
 	streaming("D2 a refusal of the feed is an event", func(e *falconEnv) {
-		e.srv.Faults().Add(fails(feedPath, 503, 1, `{"meta":{},"errors":[{"code":503,"message":"try later"}]}`))
+		e.srv.Faults().Add(fails(feedPath, 503, 1, "{\n \"meta\": {},\n \"errors\": [\n  {\"code\": 503}\n ]\n}\n")) // as backends write it
 	}, readsOnlyEvents),
 	streaming("D2 HTML instead of the feed is errors without end", func(e *falconEnv) {
 		e.srv.Faults().Add(fails(feedPath, 502, 1, `<html>bad gateway</html>`, "Content-Type", "text/html"))
@@ -61,7 +62,7 @@ var falconStream = []row[*falconEnv]{
 		e.srv.Silence(true)
 	}, noticesSilence),
 	streaming("D10 after one refresh that failed there is none any more", func(e *falconEnv) {
-		e.srv.Faults().Add(fails(refreshPath, 503, 1, ``))
+		e.srv.Faults().Add(fault.Rule{Kind: fault.Status, Path: refreshPath, Start: 26 * time.Minute, For: 90 * time.Second})
 	}, refreshesAgain),
 	{
 		name:     "D11 a feed that breaks is not opened again",
