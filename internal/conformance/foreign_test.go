@@ -32,10 +32,13 @@ const (
 	foreignAlert = falcontest.CID + ":ind:" + workstation + ":1"
 )
 
-func openForeign(t *testing.T) *foreigner {
+func onlyForeign(t *testing.T) {
 	if os.Getenv("JURYMAST_FOREIGN") == "" {
 		t.Skip("JURYMAST_FOREIGN is not set: building or fetching foreign clients takes long")
 	}
+}
+
+func openForeign(t *testing.T) *foreigner {
 	srv, err := falcontest.NewServer(falcontest.Config{Cloud: "us-2", Hosts: []falcontest.Host{
 		{DeviceID: workstation, Hostname: "ws-001", Platform: "Windows", ProductType: "Workstation"},
 		{DeviceID: server, Hostname: "db-002", Platform: "Linux", ProductType: "Server"},
@@ -87,9 +90,7 @@ func (f *foreigner) calls() (out []string) {
 // gofalcon's own example programs, unmodified. Without FALCON_CLOUD they look for
 // their region first.
 func TestGofalconsExamples(t *testing.T) {
-	if os.Getenv("JURYMAST_FOREIGN") == "" {
-		openForeign(t)
-	}
+	onlyForeign(t)
 	const examples = "github.com/crowdstrike/gofalcon/examples/"
 	bin := t.TempDir()
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", bin, examples+"simple", examples+"oauth_token", examples+"simple_access_token",
@@ -218,6 +219,7 @@ func waitFor(t *testing.T, lines <-chan string, line string) {
 
 // The community's client for JavaScript, from the npm registry.
 func TestFalconJS(t *testing.T) {
+	onlyForeign(t)
 	f := openForeign(t)
 	npm, err := exec.LookPath("npm")
 	if err != nil {
