@@ -69,15 +69,20 @@ func (s *alerts) all() []Alert {
 
 var severityNames = []string{"Informational", "Low", "Medium", "High", "Critical"}
 
-// object is the alert as the API shows it.
+// object is the alert as the API shows it. What an Alert does not have is the same
+// in all of them; it is there because clients rely on it (falconjs fails on an alert
+// without mitre_attack).
 func (a *Alert) object() object {
 	nanos := func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
+	const pattern = 10197 // as in the stream's detections
 	return object{
 		{"composite_id", a.ID},
 		{"id", a.ID[strings.LastIndexByte(a.ID, ':')+1:]},
 		{"cid", a.CID},
 		{"agent_id", a.DeviceID},
+		{"aggregate_id", "aggind:" + a.DeviceID},
 		{"product", a.Product},
+		{"platform", "Windows"},
 		{"type", "ldt"},
 		{"name", a.Name},
 		{"display_name", a.Name},
@@ -86,13 +91,30 @@ func (a *Alert) object() object {
 		{"severity_name", severityNames[min(a.Severity/20, 4)]},
 		{"confidence", a.Severity},
 		{"status", a.Status},
+		{"scenario", "suspicious_activity"},
+		{"objective", "Follow Through"},
 		{"tactic", a.Tactic},
+		{"tactic_id", ""},
 		{"technique", a.Technique},
+		{"technique_id", ""},
+		{"mitre_attack", []object{{{"pattern_id", pattern}, {"tactic", a.Tactic}, {"technique", a.Technique}}}},
+		{"pattern_id", pattern},
+		{"source_vendors", []string{"CrowdStrike"}},
+		{"source_products", []string{"Falcon Insight"}},
+		{"data_domains", []string{"Endpoint"}},
 		{"assigned_to_uuid", a.AssignedTo},
+		{"assigned_to_uid", ""},
+		{"assigned_to_name", ""},
+		{"seconds_to_triaged", 0},
+		{"seconds_to_resolved", 0},
+		{"linked_case_ids", []string{}},
+		{"email_sent", false},
+		{"external", false},
 		{"tags", list(a.Tags)},
 		{"show_in_ui", !a.Hidden},
 		{"device", object{{"device_id", a.DeviceID}, {"hostname", a.Hostname}}},
 		{"timestamp", nanos(a.Created)},
+		{"crawled_timestamp", nanos(a.Created)},
 		{"created_timestamp", nanos(a.Created)},
 		{"updated_timestamp", nanos(a.Updated)},
 	}

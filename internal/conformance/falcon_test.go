@@ -21,7 +21,7 @@ import (
 )
 
 func TestFalcon(t *testing.T) {
-	play(t, "gofalcon", slices.Concat(falconAuth, falconClient, falconRetry, falconPayload), openFalcon)
+	play(t, "gofalcon", slices.Concat(falconAuth, falconClient, falconRetry, falconPayload, falconStream), openFalcon)
 }
 
 // falconEnv is a simulated Falcon and the ways to call it.
@@ -37,6 +37,13 @@ type falconEnv struct {
 	cloud    string
 	building context.Context // in which the client is made
 	dials    atomic.Int32    // connections, if provoke counts them
+
+	// What it may change about the event stream.
+	pause   bool   // the consumer stops
+	drift   bool   // events have fields of other types than documented
+	process int64  // the process id in events; 0 is 42
+	path    string // whose requests the probe looks at
+	readers atomic.Int32
 }
 
 func openFalcon(t *testing.T, hook func(*falconEnv)) *falconEnv {

@@ -6,8 +6,11 @@ require (
 	github.com/Azure/azure-sdk-for-go/sdk/azcore v1.24.0
 	github.com/Azure/azure-sdk-for-go/sdk/azidentity v1.15.0
 	github.com/crowdstrike/gofalcon v0.22.0
+	github.com/go-openapi/loads v0.21.5
 	github.com/go-openapi/runtime v0.27.1
+	github.com/go-openapi/spec v0.20.14
 	github.com/go-openapi/strfmt v0.22.2
+	github.com/go-openapi/validate v0.23.1
 	github.com/jurymast/jurymast v0.0.0
 	go.uber.org/goleak v1.3.0
 	golang.org/x/oauth2 v0.30.0
@@ -27,10 +30,7 @@ require (
 	github.com/go-openapi/errors v0.22.0 // indirect
 	github.com/go-openapi/jsonpointer v0.20.2 // indirect
 	github.com/go-openapi/jsonreference v0.20.4 // indirect
-	github.com/go-openapi/loads v0.21.5 // indirect
-	github.com/go-openapi/spec v0.20.14 // indirect
 	github.com/go-openapi/swag v0.22.9 // indirect
-	github.com/go-openapi/validate v0.23.1 // indirect
 	github.com/golang-jwt/jwt/v5 v5.3.1 // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/josharian/intern v1.0.0 // indirect

@@ -7,6 +7,8 @@ import (
 	"io"
 	"net/http"
 	"reflect"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -32,13 +34,19 @@ func of[P payload](answer interface{ GetPayload() P }, err error) (payload, erro
 	return answer.GetPayload(), nil
 }
 
-// sdkCalls call every operation that falcontest simulates, and the refusals that
-// gofalcon has types for.
-var sdkCalls = []struct {
+// sdkCall is a call of one operation through gofalcon.
+type sdkCall struct {
 	name              string
 	resources, errors int // how many there must be
 	do                func(*falconEnv, *client.CrowdStrikeAPISpecification) (payload, error)
-}{
+}
+
+// sdkCalls call every operation that falcontest simulates, and the refusals that
+// gofalcon has types for, in this order: what one changes the next one sees. A
+// service that is new in falcontest adds its calls here.
+var sdkCalls = slices.Concat(tokenCalls, hostCalls, alertCalls, streamCalls)
+
+var tokenCalls = []sdkCall{
 	{"POST /oauth2/token", 0, 0, func(e *falconEnv, _ *client.CrowdStrikeAPISpecification) (payload, error) {
 		return of(e.anonymous().Oauth2AccessToken(credentials(e, falcontest.ClientSecret)))
 	}},
@@ -50,6 +58,9 @@ var sdkCalls = []struct {
 		return of(e.anonymous().Oauth2RevokeToken(&oauth2.Oauth2RevokeTokenParams{Context: e.Context(), Token: "unknown"},
 			oauth2.AuthenticateRevocation(falcontest.ClientID, falcontest.ClientSecret)))
 	}},
+}
+
+var hostCalls = []sdkCall{
 	{"GET /devices/queries/devices/v1", 3, 0, func(e *falconEnv, c *client.CrowdStrikeAPISpecification) (payload, error) {
 		return of(c.Hosts.QueryDevicesByFilter(hosts.NewQueryDevicesByFilterParamsWithContext(e.Context())))
 	}},
@@ -118,36 +129,105 @@ func refused[E interface {
 	return nil, errors.Join(errors.New("not the refusal expected"), err)
 }
 
+// answer is what came over the wire.
+type answer struct {
+	method, path string
+	status       int
+	body         []byte
+}
+
+// playCalls makes all calls against one simulated cloud, in a bubble.
+func playCalls(t *testing.T, check func(t *testing.T, call sdkCall, p payload, a answer), afterwards func(*testing.T, *falcontest.Server)) {
+	synctest.Test(t, func(t *testing.T) {
+		e := openFalcon(t, func(*falconEnv) {})
+		e.srv.AddAlert(falcontest.Alert{ID: firstAlert, Severity: 70, Tags: []string{"seen"}})
+		var last answer
+		e.outside.change = func(r *http.Response) {
+			if strings.HasPrefix(r.Request.URL.Path, feedPath) {
+				return // has no end
+			}
+			body, _ := io.ReadAll(r.Body)
+			r.Body = io.NopCloser(bytes.NewReader(body))
+			last = answer{r.Request.Method, r.Request.URL.Path, r.StatusCode, body}
+		}
+		c := e.sdk()
+		for _, call := range sdkCalls {
+			p, err := call.do(e, c)
+			if err != nil {
+				t.Errorf("%s: %v", call.name, err)
+				continue
+			}
+			check(t, call, p, last)
+		}
+		afterwards(t, e.srv)
+	})
+}
+
+// exceptions are where the simulator knowingly differs from what CrowdStrike
+// publishes.
+type exceptions []struct {
+	call    string // the beginning of its name
+	says    string // what is complained about
+	because string // how it is known, or assumed
+}
+
+const noResources = "an error of the discovery has no resources at all (facts/falcon.md 2.5, ansible #693)"
+
+var modelExceptions = exceptions{
+	{"GET /sensors/entities/datafeed/v2 400", "resources in body is required", noResources},
+	{"PATCH /alerts/entities/alerts/v3", `unknown field "resources"`, "assumed: an answer of a backend always has the list"},
+}
+
+// judging is exceptions in use.
+type judging struct {
+	exceptions
+	used []bool
+}
+
+func (x exceptions) open() *judging { return &judging{x, make([]bool, len(x))} }
+
+func (j *judging) judge(t *testing.T, call, complaint string) {
+	for i, x := range j.exceptions {
+		if strings.HasPrefix(call, x.call) && strings.Contains(complaint, x.says) {
+			j.used[i] = true
+			return
+		}
+	}
+	t.Errorf("%s: %s", call, complaint)
+}
+
+func (j *judging) close(t *testing.T) {
+	for i, used := range j.used {
+		if !used {
+			t.Errorf("nothing has to be excepted for %q any more", j.exceptions[i])
+		}
+	}
+}
+
 // The simulator's answers are what CrowdStrike's own models expect: nothing that
 // is required is missing, and nothing is there that they do not know.
 func TestSimulatedFalconFitsTheModels(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		e := openFalcon(t, func(*falconEnv) {})
-		var raw []byte
-		e.outside.change = func(r *http.Response) {
-			raw, _ = io.ReadAll(r.Body)
-			r.Body = io.NopCloser(bytes.NewReader(raw))
-		}
-		c := e.sdk()
-		for _, op := range sdkCalls {
-			p, err := op.do(e, c)
-			if err != nil {
-				t.Errorf("%s: %v", op.name, err)
-				continue
-			}
-			if err := p.Validate(strfmt.Default); err != nil {
-				t.Errorf("%s: %v", op.name, err)
-			}
-			var got struct{ Resources, Errors []any }
-			if err := json.Unmarshal(raw, &got); err != nil || len(got.Resources) != op.resources || len(got.Errors) != op.errors {
-				t.Errorf("%s: %d resources and %d errors, want %d and %d (%v)",
-					op.name, len(got.Resources), len(got.Errors), op.resources, op.errors, err)
-			}
-			strict := json.NewDecoder(bytes.NewReader(raw))
-			strict.DisallowUnknownFields()
-			if err := strict.Decode(reflect.New(reflect.TypeOf(p).Elem()).Interface()); err != nil {
-				t.Errorf("%s: %v", op.name, err)
+	excepted := slices.Concat(modelExceptions, alertExceptions).open()
+	playCalls(t, func(t *testing.T, call sdkCall, p payload, a answer) {
+		if err := p.Validate(strfmt.Default); err != nil {
+			for line := range strings.Lines(err.Error()) {
+				if line = strings.TrimSpace(line); line != "validation failure list:" {
+					excepted.judge(t, call.name, line)
+				}
 			}
 		}
+		var got struct{ Resources, Errors []any }
+		if err := json.Unmarshal(a.body, &got); err != nil || len(got.Resources) != call.resources || len(got.Errors) != call.errors {
+			t.Errorf("%s: %d resources and %d errors, want %d and %d (%v)",
+				call.name, len(got.Resources), len(got.Errors), call.resources, call.errors, err)
+		}
+		strict := json.NewDecoder(bytes.NewReader(a.body))
+		strict.DisallowUnknownFields()
+		if err := strict.Decode(reflect.New(reflect.TypeOf(p).Elem()).Interface()); err != nil {
+			excepted.judge(t, call.name, err.Error())
+		}
+	}, func(t *testing.T, srv *falcontest.Server) {
+		excepted.close(t)
+		everyOperationWasPlayed(t, srv)
 	})
 }
