@@ -543,3 +543,16 @@ func TestRunKeepsTheTokenWarm(t *testing.T) {
 		}
 	})
 }
+
+// fmt prints unexported fields without their String method.
+func TestAClientDoesNotPrintItsSecret(t *testing.T) {
+	c, err := azure.New(azure.Config{TenantID: "t", ClientID: "id", ClientSecret: "hush"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, format := range []string{"%v", "%+v", "%#v", "%s"} {
+		if text := fmt.Sprintf(format, c); strings.Contains(text, "hush") {
+			t.Errorf("%s: %s", format, text)
+		}
+	}
+}

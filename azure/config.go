@@ -87,6 +87,9 @@ func (c *Config) validate() error {
 		}
 		c.Credential = ClientSecretCredential(c.TenantID, c.ClientID, c.ClientSecret)
 	}
+	// fmt prints the unexported fields of a client without asking a Secret how it
+	// wants to be shown; the credential has it.
+	c.ClientSecret = ""
 	return nil
 }
 

@@ -69,11 +69,7 @@ const (
 	AlertClosed     AlertStatus = "closed"
 )
 
-func parseAlert(raw json.RawMessage) (Alert, error) {
-	o, err := lenient.Read(raw)
-	if err != nil {
-		return Alert{}, err
-	}
+func parseAlert(o lenient.Object, raw json.RawMessage) (Alert, error) {
 	a := Alert{
 		ID: o.Str("composite_id"), CID: o.Str("cid"), AgentID: o.Str("agent_id"), AggregateID: o.Str("aggregate_id"),
 		Product: o.Str("product"), Type: o.Str("type"), Name: o.Str("name"), DisplayName: o.Str("display_name"),
@@ -124,7 +120,7 @@ func (s *Alerts) Query(q AlertQuery) *List[Alert] {
 	})
 }
 
-var alertRows = rows[Alert]{id: "composite_id", parse: parseAlert}
+var alertRows = rows[Alert]{id: "composite_id", parse: object(parseAlert)}
 
 // alertIDs is how many alerts one call reads or changes.
 const alertIDs = 1000

@@ -17,12 +17,9 @@ import (
 // fetchToken asks for an access token once, or twice if the gateway names
 // another region (facts/falcon.md 2.2).
 func (c *Client) fetchToken(ctx context.Context) (token.Token, error) {
-	creds := Credentials{c.cfg.ClientID, c.cfg.ClientSecret}
-	if c.cfg.Credentials != nil {
-		var err error
-		if creds, err = c.cfg.Credentials(ctx); err != nil {
-			return token.Token{}, fmt.Errorf("Config.Credentials: %w", err)
-		}
+	creds, err := c.cfg.Credentials(ctx)
+	if err != nil {
+		return token.Token{}, fmt.Errorf("Config.Credentials: %w", err)
 	}
 	form := url.Values{"client_id": {creds.ClientID}, "client_secret": {string(creds.ClientSecret)}}
 	if c.cfg.MemberCID != "" {

@@ -63,11 +63,7 @@ func (s CaseStatus) check(field string) error {
 	return nil
 }
 
-func parseCase(raw json.RawMessage) (Case, error) {
-	var o lenient.Object
-	if err := json.Unmarshal(raw, &o); err != nil {
-		return Case{}, err
-	}
+func parseCase(o lenient.Object, raw json.RawMessage) (Case, error) {
 	evidence := o.Object("evidence")
 	c := Case{
 		ID: o.Str("id"), CID: o.Str("cid"), ReferenceID: o.Str("reference_id"), Name: o.Str("name"),
@@ -100,7 +96,7 @@ func records(evidence lenient.Object) (ids []string) {
 	return ids
 }
 
-var caseRows = rows[Case]{id: "id", parse: parseCase}
+var caseRows = rows[Case]{id: "id", parse: object(parseCase)}
 
 // caseIDs is how many cases one call reads. Falcon documents no limit of its own.
 const caseIDs = 500

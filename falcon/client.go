@@ -67,6 +67,7 @@ func New(cfg Config) (*Client, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	cfg.hideSecret()
 	c := &Client{cfg: cfg, pinned: pinned}
 	c.base.Store(base)
 	c.wire = &resilience.Wire{AllowHost: c.allowHost, RateLimit: rateLimit}

@@ -566,3 +566,16 @@ func TestRunKeepsTheTokenWarmThroughAnOutage(t *testing.T) {
 		}
 	})
 }
+
+// fmt prints unexported fields without their String method.
+func TestAClientDoesNotPrintItsSecret(t *testing.T) {
+	c, err := falcon.New(falcon.Config{ClientID: "id", ClientSecret: "hush", Cloud: "us-1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, format := range []string{"%v", "%+v", "%#v", "%s"} {
+		if text := fmt.Sprintf(format, c); strings.Contains(text, "hush") {
+			t.Errorf("%s: %s", format, text)
+		}
+	}
+}

@@ -82,6 +82,16 @@ func ConfigFromEnv() (Config, error) {
 	return cfg, nil
 }
 
+// hideSecret moves the secret out of sight: fmt prints the unexported fields of a
+// client without asking a Secret how it wants to be shown.
+func (c *Config) hideSecret() {
+	if c.Credentials == nil {
+		creds := Credentials{c.ClientID, c.ClientSecret}
+		c.Credentials = func(context.Context) (Credentials, error) { return creds, nil }
+	}
+	c.ClientSecret = ""
+}
+
 // validate checks the configuration and returns the address to begin with.
 func (c *Config) validate() (base *url.URL, pinned bool, err error) {
 	if c.Credentials == nil && (c.ClientID == "" || c.ClientSecret == "") {

@@ -74,11 +74,7 @@ func (p ContentPolicy) Ring(c ContentCategory) (ContentRing, bool) {
 	return ContentRing{}, false
 }
 
-func parseContentPolicy(raw json.RawMessage) (ContentPolicy, error) {
-	var o lenient.Object
-	if err := json.Unmarshal(raw, &o); err != nil {
-		return ContentPolicy{}, err
-	}
+func parseContentPolicy(o lenient.Object, raw json.RawMessage) (ContentPolicy, error) {
 	info, err := parsePolicyInfo(o)
 	p := ContentPolicy{PolicyInfo: info, Raw: raw}
 	for _, raw := range elements(o.Object("settings")["ring_assignment_settings"]) {
@@ -111,7 +107,7 @@ func hours(s string) (time.Duration, bool) {
 	return time.Duration(n) * time.Hour, true
 }
 
-var contentRows = rows[ContentPolicy]{id: "id", parse: parseContentPolicy}
+var contentRows = rows[ContentPolicy]{id: "id", parse: object(parseContentPolicy)}
 
 // Policies lists content update policies, the default one among them. Scope:
 // Content Update Policies read.

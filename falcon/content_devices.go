@@ -44,11 +44,7 @@ var deviceCategories = map[string]ContentCategory{
 	"vulnerability_management": VulnerabilityManagement, "rapid_response_content": RapidResponse,
 }
 
-func parseDeviceContent(raw json.RawMessage) (DeviceContent, error) {
-	var o lenient.Object
-	if err := json.Unmarshal(raw, &o); err != nil {
-		return DeviceContent{}, err
-	}
+func parseDeviceContent(o lenient.Object, raw json.RawMessage) (DeviceContent, error) {
 	d := DeviceContent{
 		ID: o.Str("device_id"), CID: o.Str("cid"), Hostname: o.Str("hostname"), Platform: o.Str("platform_name"), Groups: o.Strs("groups"),
 		LastSeen: o.Time("last_seen"), PolicyID: o.Str("content_update_policy_id"),
@@ -65,7 +61,7 @@ func parseDeviceContent(raw json.RawMessage) (DeviceContent, error) {
 	return d, nil
 }
 
-var deviceContentRows = rows[DeviceContent]{id: "device_id", parse: parseDeviceContent}
+var deviceContentRows = rows[DeviceContent]{id: "device_id", parse: object(parseDeviceContent)}
 
 // DeviceContentQuery selects hosts by the content they have. The zero query is all
 // of them.

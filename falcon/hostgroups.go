@@ -43,11 +43,7 @@ const (
 	DynamicGroup    GroupType = "dynamic"
 )
 
-var groupRows = rows[HostGroup]{id: "id", parse: func(raw json.RawMessage) (HostGroup, error) {
-	var o lenient.Object
-	if err := json.Unmarshal(raw, &o); err != nil {
-		return HostGroup{}, err
-	}
+var groupRows = rows[HostGroup]{id: "id", parse: object(func(o lenient.Object, raw json.RawMessage) (HostGroup, error) {
 	g := HostGroup{
 		ID: o.Str("id"), Name: o.Str("name"), Description: o.Str("description"), Type: GroupType(o.Str("group_type")),
 		Rule: o.Str("assignment_rule"), CreatedBy: o.Str("created_by"), Created: o.Time("created_timestamp"),
@@ -57,7 +53,7 @@ var groupRows = rows[HostGroup]{id: "id", parse: func(raw json.RawMessage) (Host
 		return HostGroup{}, errors.New("no id")
 	}
 	return g, nil
-}}
+})}
 
 // HostGroupQuery selects groups. The zero query is all of them.
 type HostGroupQuery struct {

@@ -59,11 +59,7 @@ type Host struct {
 	Raw                  json.RawMessage
 }
 
-func parseHost(raw json.RawMessage) (Host, error) {
-	o, err := lenient.Read(raw)
-	if err != nil {
-		return Host{}, err
-	}
+func parseHost(o lenient.Object, raw json.RawMessage) (Host, error) {
 	h := Host{
 		ID: o.Str("device_id"), CID: o.Str("cid"), Hostname: o.Str("hostname"), MachineDomain: o.Str("machine_domain"),
 		Platform: o.Str("platform_name"), OSVersion: o.Str("os_version"), AgentVersion: o.Str("agent_version"),
@@ -117,7 +113,7 @@ func (h *Hosts) Query(q HostQuery) *List[Host] {
 	})
 }
 
-var hostRows = rows[Host]{id: "device_id", parse: parseHost}
+var hostRows = rows[Host]{id: "device_id", parse: object(parseHost)}
 
 // Get returns one host, or an error that matches ErrNotFound.
 func (h *Hosts) Get(ctx context.Context, id string) (Host, error) {

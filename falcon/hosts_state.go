@@ -33,11 +33,7 @@ type HostOnline struct {
 	Raw      json.RawMessage
 }
 
-var onlineRows = rows[HostOnline]{id: "id", parse: func(raw json.RawMessage) (HostOnline, error) {
-	var o lenient.Object
-	if err := json.Unmarshal(raw, &o); err != nil {
-		return HostOnline{}, err
-	}
+var onlineRows = rows[HostOnline]{id: "id", parse: object(func(o lenient.Object, raw json.RawMessage) (HostOnline, error) {
 	h := HostOnline{
 		ID: o.Str("id"), CID: o.Str("cid"), State: OnlineState(o.Str("state")), LastSeen: o.Time("last_seen"), Raw: raw,
 	}
@@ -45,7 +41,7 @@ var onlineRows = rows[HostOnline]{id: "id", parse: func(raw json.RawMessage) (Ho
 		return HostOnline{}, errors.New("no id or no state")
 	}
 	return h, nil
-}}
+})}
 
 // Online lists whether hosts are online, a hundred a call. An id that Falcon does
 // not know is a *RowError. Scope: Hosts read.
@@ -80,11 +76,7 @@ type Login struct {
 	User string
 }
 
-var loginRows = rows[HostLogins]{id: "device_id", parse: func(raw json.RawMessage) (HostLogins, error) {
-	var o lenient.Object
-	if err := json.Unmarshal(raw, &o); err != nil {
-		return HostLogins{}, err
-	}
+var loginRows = rows[HostLogins]{id: "device_id", parse: object(func(o lenient.Object, raw json.RawMessage) (HostLogins, error) {
 	h := HostLogins{ID: o.Str("device_id"), CID: o.Str("cid"), Raw: raw}
 	if h.ID == "" {
 		return HostLogins{}, errors.New("no device_id")
@@ -93,7 +85,7 @@ var loginRows = rows[HostLogins]{id: "device_id", parse: func(raw json.RawMessag
 		h.Logins = append(h.Logins, Login{Time: l.Time("login_time"), User: l.Str("user_name")})
 	}
 	return h, nil
-}}
+})}
 
 // LoginHistory lists who logged in on hosts, ten hosts a call. An id that Falcon
 // does not know is a *RowError. Scope: Hosts read.

@@ -50,7 +50,8 @@ func TestHostDetailsComeInChunks(t *testing.T) {
 	cloud(t, falcontest.Config{Hosts: fleet(5100)}, nil, func(t *testing.T, srv *falcontest.Server, c *falcon.Client) {
 		asked := append(deviceIDs(5100), nobody)
 		ids, errs := gather(t, c.Hosts.Details(asked...), func(h falcon.Host) string { return h.ID })
-		if err := allOf(5100, ids); err != nil || !slices.Equal(rowIDs(t, errs...), []string{nobody}) || !errors.Is(errs[0], falcon.ErrNotFound) {
+		if err := allOf(5100, ids); err != nil || !slices.Equal(rowIDs(t, errs...), []string{nobody}) || !errors.Is(errs[0], falcon.ErrNotFound) ||
+			!strings.HasPrefix(errs[0].Error(), `falcon hosts.details: row "`+nobody) {
 			t.Error(err, errs)
 		}
 		if n := count(srv, "/devices/entities/devices/v2"); n != 2 {

@@ -38,11 +38,7 @@ type Actor struct {
 	Raw              json.RawMessage
 }
 
-var actorRows = rows[Actor]{id: "id", parse: func(raw json.RawMessage) (Actor, error) {
-	var o lenient.Object
-	if err := json.Unmarshal(raw, &o); err != nil {
-		return Actor{}, err
-	}
+var actorRows = rows[Actor]{id: "id", parse: object(func(o lenient.Object, raw json.RawMessage) (Actor, error) {
 	a := Actor{
 		ID: o.Str("id"), Name: o.Str("name"), Slug: o.Str("slug"), Type: o.Str("actor_type"), Status: o.Str("status"),
 		AnimalClassifier: o.Str("animal_classifier"), KnownAs: o.Str("known_as"),
@@ -57,7 +53,7 @@ var actorRows = rows[Actor]{id: "id", parse: func(raw json.RawMessage) (Actor, e
 		return Actor{}, errors.New("no id")
 	}
 	return a, nil
-}}
+})}
 
 // ActorQuery selects actors. The zero query is all of them.
 type ActorQuery struct {

@@ -65,11 +65,7 @@ type IndicatorRelation struct {
 	LastValid time.Time
 }
 
-var indicatorRows = rows[Indicator]{id: "id", parse: func(raw json.RawMessage) (Indicator, error) {
-	var o lenient.Object
-	if err := json.Unmarshal(raw, &o); err != nil {
-		return Indicator{}, err
-	}
+var indicatorRows = rows[Indicator]{id: "id", parse: object(func(o lenient.Object, raw json.RawMessage) (Indicator, error) {
 	i := Indicator{
 		ID: o.Str("id"), Marker: o.Str("_marker"), Value: o.Str("indicator"), Type: o.Str("type"),
 		Confidence: Confidence(o.Str("malicious_confidence")), Deleted: o.Str("deleted") == "true",
@@ -92,7 +88,7 @@ var indicatorRows = rows[Indicator]{id: "id", parse: func(raw json.RawMessage) (
 		return Indicator{}, errors.New("no id")
 	}
 	return i, nil
-}}
+})}
 
 // IndicatorQuery selects indicators. The zero query is all that are published,
 // those that changed longest ago first.

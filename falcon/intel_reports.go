@@ -33,11 +33,7 @@ type Report struct {
 	Raw              json.RawMessage
 }
 
-var reportRows = rows[Report]{id: "id", parse: func(raw json.RawMessage) (Report, error) {
-	var o lenient.Object
-	if err := json.Unmarshal(raw, &o); err != nil {
-		return Report{}, err
-	}
+var reportRows = rows[Report]{id: "id", parse: object(func(o lenient.Object, raw json.RawMessage) (Report, error) {
 	r := Report{
 		ID: o.Str("id"), Name: o.Str("name"), Slug: o.Str("slug"), Type: entity(o.Object("type")), SubType: entity(o.Object("sub_type")),
 		ShortDescription: o.Str("short_description"), Description: o.Str("description"),
@@ -49,7 +45,7 @@ var reportRows = rows[Report]{id: "id", parse: func(raw json.RawMessage) (Report
 		return Report{}, errors.New("no id")
 	}
 	return r, nil
-}}
+})}
 
 // ReportQuery selects reports. The zero query is all of them.
 type ReportQuery struct {

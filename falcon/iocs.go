@@ -85,11 +85,7 @@ type IOC struct {
 	Raw             json.RawMessage
 }
 
-func parseIOC(raw json.RawMessage) (IOC, error) {
-	var o lenient.Object
-	if err := json.Unmarshal(raw, &o); err != nil {
-		return IOC{}, err
-	}
+func parseIOC(o lenient.Object, raw json.RawMessage) (IOC, error) {
 	i := IOC{
 		ID: o.Str("id"), Type: IOCType(o.Str("type")), Value: o.Str("value"), Action: IOCAction(o.Str("action")),
 		MobileAction: IOCAction(o.Str("mobile_action")), Severity: IOCSeverity(o.Str("severity")),
@@ -145,7 +141,7 @@ func (s *IOCs) Query(q IOCQuery) *List[IOC] {
 	})
 }
 
-var iocRows = rows[IOC]{id: "id", parse: parseIOC}
+var iocRows = rows[IOC]{id: "id", parse: object(parseIOC)}
 
 // iocIDs is how many ids one call names: they are 64 digits each and stand in the
 // URL, of which servers read 8 KB.

@@ -19,6 +19,18 @@ type rows[T any] struct {
 	parse func(json.RawMessage) (T, error)
 }
 
+// object is a parser of rows that are objects.
+func object[T any](parse func(lenient.Object, json.RawMessage) (T, error)) func(json.RawMessage) (T, error) {
+	return func(raw json.RawMessage) (T, error) {
+		o, err := lenient.Read(raw)
+		if err != nil {
+			var zero T
+			return zero, err
+		}
+		return parse(o, raw)
+	}
+}
+
 func (r rows[T]) read(operation string, raw json.RawMessage) paging.Row[T] {
 	v, err := r.parse(raw)
 	if err != nil {
@@ -149,7 +161,8 @@ func changeAll(ctx context.Context, c *Client, call resilience.Call, ids []strin
 			if done > 0 {
 				err = fmt.Errorf("after the first %d of %d ids: %w", done, len(ids), err)
 			}
-			return count, errors.Join(append(refused, err)...)
+			// What may have been sent comes first: the class of an error is its first one's.
+			return count, errors.Join(append([]error{err}, refused...)...)
 		}
 	}
 	return count, errors.Join(refused...)

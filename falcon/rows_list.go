@@ -54,7 +54,7 @@ var ids = rows[string]{parse: func(raw json.RawMessage) (id string, err error) {
 type getter[T any] func(ctx context.Context, ids []string) (paging.Page[T], error)
 
 // every reads the rows of some ids. Every id that gave no row gives a *RowError.
-func (get getter[T]) every(ctx context.Context, name string, some []string, idOf func(T) string) (paging.Page[T], error) {
+func (get getter[T]) every(ctx context.Context, operation string, some []string, idOf func(T) string) (paging.Page[T], error) {
 	out, err := get(ctx, some)
 	if api, ok := errors.AsType[*APIError](err); ok && api.Status == http.StatusNotFound {
 		out, err = paging.Page[T]{}, nil // none of them is known
@@ -72,7 +72,7 @@ func (get getter[T]) every(ctx context.Context, name string, some []string, idOf
 	}
 	for _, id := range some {
 		if !told[id] {
-			out.Rows = append(out.Rows, paging.Row[T]{Err: &RowError{Operation: "falcon " + name, ID: id, Err: ErrNotFound}})
+			out.Rows = append(out.Rows, paging.Row[T]{Err: &RowError{Operation: operation, ID: id, Err: ErrNotFound}})
 		}
 	}
 	return out, nil

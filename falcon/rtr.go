@@ -122,11 +122,7 @@ type RTRSession struct {
 	gone     bool
 }
 
-func parseRTRSession(raw json.RawMessage) (*RTRSession, error) {
-	o, err := lenient.Read(raw)
-	if err != nil {
-		return nil, err
-	}
+func parseRTRSession(o lenient.Object, raw json.RawMessage) (*RTRSession, error) {
 	s := &RTRSession{
 		ID: o.Str("session_id"), HostID: o.Str("device_id"), OfflineQueued: o.Str("offline_queued") == "true",
 		WorkingDir: o.Str("pwd"), Created: o.Time("created_at"), Raw: raw,
@@ -137,7 +133,7 @@ func parseRTRSession(raw json.RawMessage) (*RTRSession, error) {
 	return s, nil
 }
 
-var rtrSessionRows = rows[*RTRSession]{id: "session_id", parse: parseRTRSession}
+var rtrSessionRows = rows[*RTRSession]{id: "session_id", parse: object(parseRTRSession)}
 
 func initRequest(hostID string, o RTROptions) *models.DomainInitRequest {
 	return &models.DomainInitRequest{DeviceID: &hostID, Origin: &o.Origin, QueueOffline: &o.QueueOffline}

@@ -40,11 +40,7 @@ type part struct {
 	stdout, stderr string
 }
 
-var parts = rows[part]{id: "session_id", parse: func(raw json.RawMessage) (part, error) {
-	o, err := lenient.Read(raw)
-	if err != nil {
-		return part{}, err
-	}
+var parts = rows[part]{id: "session_id", parse: object(func(o lenient.Object, raw json.RawMessage) (part, error) {
 	complete := o.Str("complete")
 	if complete != "true" && complete != "false" {
 		return part{}, errors.New("it does not say whether the command is complete")
@@ -53,7 +49,7 @@ var parts = rows[part]{id: "session_id", parse: func(raw json.RawMessage) (part,
 		session: o.Str("session_id"), number: o.Int("sequence_id"), complete: complete == "true", // Go leaves a number of 0 out
 		stdout: o.Str("stdout"), stderr: o.Str("stderr"),
 	}, nil
-}}
+})}
 
 func (p part) empty() bool { return p.stdout == "" && p.stderr == "" }
 

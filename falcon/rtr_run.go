@@ -37,17 +37,13 @@ type request struct {
 	queued      bool
 }
 
-var requests = rows[request]{id: "cloud_request_id", parse: func(raw json.RawMessage) (request, error) {
-	o, err := lenient.Read(raw)
-	if err != nil {
-		return request{}, err
-	}
+var requests = rows[request]{id: "cloud_request_id", parse: object(func(o lenient.Object, raw json.RawMessage) (request, error) {
 	r := request{id: o.Str("cloud_request_id"), session: o.Str("session_id"), queued: o.Str("queued_command_offline") == "true"}
 	if r.id == "" {
 		return request{}, errors.New("no cloud_request_id")
 	}
 	return r, nil
-}}
+})}
 
 // Run runs a command that only reads, such as `ls C:\Windows`, and returns what it
 // wrote; others are refused before anything is sent. It waits as long as ctx and

@@ -60,22 +60,18 @@ type SensorBuild struct {
 	Raw           json.RawMessage
 }
 
-func parseSensorBuild(raw json.RawMessage) (SensorBuild, error) {
-	var o lenient.Object
-	if err := json.Unmarshal(raw, &o); err != nil {
-		return SensorBuild{Raw: raw}, err
-	}
-	return SensorBuild{
+func parseSensorBuild(o lenient.Object, raw json.RawMessage) (SensorBuild, error) {
+	b := SensorBuild{
 		Build: o.Str("build"), SensorVersion: o.Str("sensor_version"), Platform: o.Str("platform"),
 		Stage: o.Str("stage"), LTS: o.Str("is_lts_build") == "true", Raw: raw,
-	}, nil
+	}
+	if b.Build == "" {
+		return b, errors.New("no build")
+	}
+	return b, nil
 }
 
-func parseSensorUpdatePolicy(raw json.RawMessage) (SensorUpdatePolicy, error) {
-	var o lenient.Object
-	if err := json.Unmarshal(raw, &o); err != nil {
-		return SensorUpdatePolicy{}, err
-	}
+func parseSensorUpdatePolicy(o lenient.Object, raw json.RawMessage) (SensorUpdatePolicy, error) {
 	info, err := parsePolicyInfo(o)
 	p := SensorUpdatePolicy{PolicyInfo: info, Raw: raw}
 	if settings := o.Object("settings"); settings != nil {
@@ -90,7 +86,8 @@ func parseSensorUpdateSettings(o lenient.Object, raw json.RawMessage) *SensorUpd
 		ShowEarlyAdopterBuilds: o.Str("show_early_adopter_builds") == "true", UninstallProtection: o.Str("uninstall_protection"), Raw: raw,
 	}
 	for _, raw := range elements(o["variants"]) {
-		v, _ := parseSensorBuild(raw) // what is none keeps its Raw
+		o, _ := lenient.Read(raw)
+		v, _ := parseSensorBuild(o, raw) // what is none keeps its Raw
 		s.Variants = append(s.Variants, v)
 	}
 	if scheduler := o.Object("scheduler"); scheduler != nil {
@@ -107,14 +104,8 @@ func parseSensorUpdateSettings(o lenient.Object, raw json.RawMessage) *SensorUpd
 }
 
 var (
-	sensorUpdateRows = rows[SensorUpdatePolicy]{id: "id", parse: parseSensorUpdatePolicy}
-	sensorBuildRows  = rows[SensorBuild]{id: "build", parse: func(raw json.RawMessage) (SensorBuild, error) {
-		b, err := parseSensorBuild(raw)
-		if err == nil && b.Build == "" {
-			err = errors.New("no build")
-		}
-		return b, err
-	}}
+	sensorUpdateRows = rows[SensorUpdatePolicy]{id: "id", parse: object(parseSensorUpdatePolicy)}
+	sensorBuildRows  = rows[SensorBuild]{id: "build", parse: object(parseSensorBuild)}
 )
 
 // Policies lists sensor update policies, the default ones of each platform among
