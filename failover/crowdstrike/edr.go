@@ -66,7 +66,7 @@ func byName(name string) falcon.FQL {
 
 func record(h falcon.Host) edr.Record {
 	r := edr.Record{
-		ID: h.ID, Hostname: h.Hostname, OS: h.OSVersion, Serial: h.SerialNumber,
+		ID: h.ID, Hostname: h.Hostname, OS: h.OSVersion, Serial: h.SerialNumber, Instance: h.InstanceID,
 		State: state(h.Status), LastSeen: h.LastSeen, AsOf: time.Now(), Native: h,
 	}
 	switch {

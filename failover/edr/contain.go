@@ -17,7 +17,7 @@ import (
 // both. One operation on a host goes on at a time.
 //
 // The error is nil if the host is contained or will be. Otherwise it matches
-// ErrHostNotFound, ErrAmbiguousHost, ErrUnknownOutcome or resilience.ErrReadOnly,
+// ErrHostNotFound, ErrAmbiguousHost, ErrWeakIdentity, ErrUnknownOutcome or resilience.ErrReadOnly,
 // or tells by resilience.Of what each vendor said.
 func (f *Fleet) Contain(ctx context.Context, q Query, intent Intent) (failover.Result[Effect], error) {
 	if err := errors.Join(q.validate(), intent.validate()); err != nil {
@@ -33,6 +33,9 @@ func (f *Fleet) contain(ctx context.Context, q Query, intent Intent) (failover.R
 	var res failover.Result[Effect]
 	found, err := f.resolve(ctx, "contain", q)
 	res.Value.Host = found.Value
+	if err == nil {
+		err = f.certain(found.Value)
+	}
 	if err != nil {
 		res.Gaps = found.Gaps
 		return res, err
@@ -65,6 +68,14 @@ func (f *Fleet) contain(ctx context.Context, q Query, intent Intent) (failover.R
 	}
 	res.Served, res.Gaps = done.Served, done.Gaps
 	return res, err
+}
+
+// certain refuses to act on records that may be of different machines.
+func (f *Fleet) certain(h Host) error {
+	if h.Grade == Alone || h.Grade >= f.cfg.MinIdentity {
+		return nil
+	}
+	return &WeakIdentityError{Host: h, Want: f.cfg.MinIdentity}
 }
 
 // resolve finds the host in a part of the time, so that a vendor that never

@@ -11,9 +11,10 @@
 // # What fails over and what cannot
 //
 // A host can fail over only to a vendor whose agent runs on it. Its name must be
-// unique at every vendor that answers, and the network addresses must not
-// contradict each other; otherwise [AmbiguousHostError] lists the candidates and
-// [Native] says which one is meant.
+// unique at every vendor that answers, and what they know of it must not
+// contradict; otherwise [AmbiguousHostError] lists the candidates. What they know
+// must also agree in more than the name ([Grade]); otherwise it is a
+// [WeakIdentityError]. [Native] says which one is meant.
 //
 // A vendor joins as a [Driver], a struct of small abilities; see the packages
 // crowdstrike and microsoft.

@@ -109,6 +109,8 @@ type Record struct {
 	MACs     []string
 	IPs      []string
 	Serial   string
+	Instance string // the id by which its cloud knows the machine
+	EntraID  string // the device's id in Entra; not unique where a machine was onboarded again
 	State    State
 	LastSeen time.Time
 	AsOf     time.Time // when it was read

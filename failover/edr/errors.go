@@ -15,6 +15,9 @@ var (
 	ErrHostNotFound = errors.New("host not found")
 	// ErrAmbiguousHost: more than one machine may be meant. See AmbiguousHostError.
 	ErrAmbiguousHost = errors.New("ambiguous host")
+	// ErrWeakIdentity: the vendors' records may be of different machines. See
+	// WeakIdentityError.
+	ErrWeakIdentity = errors.New("weak identity")
 	// ErrUnknownOutcome: an effect may be in force, and nobody could say.
 	ErrUnknownOutcome = errors.New("outcome unknown")
 	// ErrReleaseDebt: a host may still be contained somewhere. See DebtError.
@@ -67,6 +70,37 @@ func (e *AmbiguousHostError) Error() string {
 
 // Is matches ErrAmbiguousHost.
 func (e *AmbiguousHostError) Is(target error) bool { return target == ErrAmbiguousHost }
+
+// WeakIdentityError: nothing contradicts that the records are of one machine, and
+// too little says so to act on it.
+type WeakIdentityError struct {
+	Host Host
+	Want Grade
+}
+
+// Error names the records, what is known of both, and how to go on.
+func (e *WeakIdentityError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "edr: host %s is of grade %s and not %s:", e.Host.Name, e.Host.Grade, e.Want)
+	for _, r := range e.Host.Records {
+		fmt.Fprintf(&b, " %s:%s", r.Provider, r.ID)
+	}
+	if len(e.Host.Evidence) > 0 {
+		fmt.Fprintf(&b, " agree in %s only", strings.Join(e.Host.Evidence, ", "))
+	} else {
+		b.WriteString(" agree in the short name only")
+	}
+	b.WriteString("; name one of them with edr.Native(provider, id), or lower Config.MinIdentity")
+	return b.String()
+}
+
+// Is matches ErrWeakIdentity.
+func (e *WeakIdentityError) Is(target error) bool { return target == ErrWeakIdentity }
+
+// Failure makes WeakIdentityError Classified.
+func (e *WeakIdentityError) Failure() resilience.Failure {
+	return resilience.Failure{Class: resilience.Conflict, Sent: resilience.NotSent}
+}
 
 // Failure makes AmbiguousHostError Classified.
 func (e *AmbiguousHostError) Failure() resilience.Failure {

@@ -33,29 +33,14 @@ func (f *Fleet) Hosts(ctx context.Context) (failover.Result[[]Host], error) {
 // merge joins the records of one name into machines: one record of each vendor,
 // unless there are several or they contradict each other; then each stays alone.
 func merge(records []Record) []Host {
-	if conflict(records) == "" {
-		return []Host{{Name: name(records), Records: records}}
+	if h, against := machine(records); against == "" {
+		return []Host{h}
 	}
 	var out []Host
 	for _, r := range records {
 		out = append(out, Host{Name: name([]Record{r}), Records: []Record{r}})
 	}
 	return out
-}
-
-// conflict says why records of one name are not one machine, "" if they may be.
-func conflict(records []Record) string {
-	for i, a := range records {
-		for _, b := range records[i+1:] {
-			if a.Provider == b.Provider {
-				return a.Provider + " has more than one host of this name"
-			}
-			if contradict(a, b) {
-				return "the records at " + a.Provider + " and " + b.Provider + " have no network address in common"
-			}
-		}
-	}
-	return ""
 }
 
 // Find returns the one host that the query means, with its record at every
@@ -107,10 +92,11 @@ func (f *Fleet) find(ctx context.Context, operation string, q Query) (failover.R
 	if len(records) == 0 {
 		return out, &NotFoundError{Query: q, Gaps: found.Gaps}
 	}
-	if why := conflict(records); why != "" {
-		return out, &AmbiguousHostError{Query: q, Candidates: records, Why: why}
+	h, against := machine(records)
+	if against != "" {
+		return out, &AmbiguousHostError{Query: q, Candidates: records, Why: against}
 	}
-	out.Value = Host{Name: name(records), Records: records}
+	out.Value = h
 	return out, nil
 }
 
@@ -172,7 +158,8 @@ func (f *Fleet) State(ctx context.Context, q Query) (failover.Result[Record], er
 			case len(records) == 0:
 				return Record{}, elsewhere{&NotFoundError{Query: q}}
 			case len(records) > 1:
-				return Record{}, &AmbiguousHostError{Query: q, Candidates: records, Why: conflict(records)}
+				_, against := machine(records)
+				return Record{}, &AmbiguousHostError{Query: q, Candidates: records, Why: against}
 			}
 			r := records[0]
 			if r.State == StateUnknown {

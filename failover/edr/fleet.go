@@ -36,6 +36,10 @@ type Config struct {
 	// Volatile says that a ledger in memory is good enough: after a restart
 	// nothing remembers what this process contained, except the vendors.
 	Volatile bool
+	// MinIdentity is how sure it must be that several vendors' records are of one
+	// machine before it is contained or released; default Strong. A host that one
+	// vendor alone knows, or that is named by Native, needs no more than that.
+	MinIdentity Grade
 	// OnUnknown: NextProvider by default.
 	OnUnknown OnUnknown
 	// ReconcileFor is how long Contain and Release read a vendor's state after an
@@ -71,6 +75,9 @@ func New(cfg Config) (*Fleet, error) {
 			return nil, errors.New("edr: Config.Store is nil: open one with kv.Open(dir), or set Config.Volatile if the ledger may be lost")
 		}
 		cfg.Store = kv.NewMemory()
+	}
+	if cfg.MinIdentity == Alone {
+		cfg.MinIdentity = Strong
 	}
 	if cfg.Total == 0 {
 		cfg.Total = 30 * time.Second

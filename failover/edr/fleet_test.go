@@ -497,7 +497,7 @@ func TestTypedErrorsSayWhatToDo(t *testing.T) {
 	t.Run("same name, another machine", func(t *testing.T) {
 		run(t, setup{}, func(t *testing.T, w *world) {
 			m, _ := w.Azure.Machine(twin.DefenderID(1))
-			m.IPAddresses = []azuretest.IPAddress{{MACAddress: "0A0000000001"}}
+			m.IPAddresses = []azuretest.IPAddress{{MACAddress: "001B21000001"}}
 			w.Azure.AddMachine(m)
 			if err := contain(t, w, host); !errors.Is(err, edr.ErrAmbiguousHost) {
 				t.Errorf("got %v", err)
@@ -590,4 +590,62 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 			t.Errorf("%s: %v", field, err)
 		}
 	}
+}
+
+// weaken makes Defender know host 1 by its short name alone.
+func (w *world) weaken() {
+	m, _ := w.Azure.Machine(twin.DefenderID(1))
+	m.ComputerDNSName, m.IPAddresses = twin.Hostname(1), nil
+	w.Azure.AddMachine(m)
+}
+
+// Two records that share a short name may be two machines: neither is touched.
+func TestAWeakIdentityIsNotActedOn(t *testing.T) {
+	run(t, setup{}, func(t *testing.T, w *world) {
+		w.weaken()
+		for name, act := range map[string]func() error{
+			"contain": func() error { _, err := w.fleet.Contain(t.Context(), host, intent); return err },
+			"release": func() error { _, err := w.fleet.Release(t.Context(), host, intent); return err },
+		} {
+			err := act()
+			weak, ok := errors.AsType[*edr.WeakIdentityError](err)
+			if !ok || !errors.Is(err, edr.ErrWeakIdentity) || weak.Want != edr.Strong || len(weak.Host.Records) != 2 || !strings.Contains(err.Error(), "edr.Native") {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if f, d := w.effects(); f+d != 0 {
+			t.Errorf("%d and %d effects", f, d)
+		}
+		// Native says which one is meant.
+		if _, err := w.fleet.Contain(t.Context(), edr.Native("falcon/us-1", twin.FalconID(1)), intent); err != nil {
+			t.Error(err)
+		}
+		if f, d := w.effects(); f != 1 || d != 0 {
+			t.Errorf("%d and %d effects", f, d)
+		}
+	})
+	run(t, setup{fleet: func(c *edr.Config) { c.MinIdentity = edr.Weak }}, func(t *testing.T, w *world) {
+		w.weaken()
+		if _, err := w.fleet.Contain(t.Context(), host, intent); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// What Jurymast contained it releases, whatever became of the identity.
+func TestAWeakIdentityDoesNotKeepAHostContained(t *testing.T) {
+	run(t, setup{}, func(t *testing.T, w *world) {
+		if _, err := w.fleet.Contain(t.Context(), host, intent); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second)
+		w.weaken()
+		if _, err := w.fleet.Release(t.Context(), host, intent); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(2 * time.Second)
+		if f, d := w.Contained(); len(f)+len(d) != 0 {
+			t.Errorf("still held: %v, %v", f, d)
+		}
+	})
 }

@@ -66,8 +66,10 @@ func splitName(name string) (label, domain string) {
 // Host is one machine with the records that the vendors have of it, in the
 // fleet's order of preference.
 type Host struct {
-	Name    string
-	Records []Record
+	Name     string
+	Records  []Record
+	Grade    Grade    // how sure it is that the records are of one machine
+	Evidence []string // what says so
 }
 
 // Record returns the host's record at a provider.
@@ -108,20 +110,6 @@ func name(records []Record) string {
 		return strings.ToLower(records[0].Hostname)
 	}
 	return ""
-}
-
-// contradict reports that two records of one name cannot be the same machine:
-// both name network cards, and none in common.
-func contradict(a, b Record) bool {
-	if len(a.MACs) == 0 || len(b.MACs) == 0 {
-		return false
-	}
-	for _, m := range a.MACs {
-		if slices.ContainsFunc(b.MACs, func(n string) bool { return normalMAC(m) == normalMAC(n) }) {
-			return false
-		}
-	}
-	return true
 }
 
 // normalMAC drops the separators, in which vendors differ.

@@ -35,6 +35,11 @@ func (f *Fleet) release(ctx context.Context, q Query, intent Intent) (failover.R
 	if err != nil {
 		host.Name = q.Name
 	}
+	if err == nil {
+		if err = f.certain(host); err != nil {
+			found.Value.Records = nil // only what the ledger owes is released
+		}
+	}
 	unlock, lockErr := f.flight.lock(ctx, host)
 	if lockErr != nil {
 		return res, lockErr

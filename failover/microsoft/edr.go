@@ -4,6 +4,7 @@ package microsoft
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"iter"
 	"strings"
@@ -66,7 +67,7 @@ func gone(m azure.Machine) bool {
 func record(m azure.Machine) edr.Record {
 	label, _, qualified := strings.Cut(m.ComputerDNSName, ".")
 	r := edr.Record{
-		ID: m.ID, Hostname: label, OS: m.OSPlatform, MACs: m.MACAddresses,
+		ID: m.ID, Hostname: label, OS: m.OSPlatform, MACs: m.MACAddresses, EntraID: m.AADDeviceID, Instance: instance(m),
 		LastSeen: m.LastSeen, AsOf: time.Now(), Native: m,
 	}
 	if qualified {
@@ -78,6 +79,17 @@ func record(m azure.Machine) edr.Record {
 		}
 	}
 	return r
+}
+
+// instance is the id by which the machine's cloud knows it.
+func instance(m azure.Machine) string {
+	var row struct {
+		VM struct {
+			ID string `json:"vmId"`
+		} `json:"vmMetadata"`
+	}
+	_ = json.Unmarshal(m.Raw, &row)
+	return row.VM.ID
 }
 
 // State implements edr.Isolator.

@@ -80,7 +80,7 @@ func FalconID(i int) string { return fmt.Sprintf("%032x", 0xfa1c0000+i) }
 func DefenderID(i int) string { return fmt.Sprintf("%040x", 0xdefe0000+i) }
 
 func mac(i int, separator string) string {
-	return fmt.Sprintf("02%[1]sc7%[1]s8a%[1]s10%[1]s%02[2]x%[1]s%02[3]x", separator, i/256, i%256)
+	return fmt.Sprintf("00%[1]s15%[1]s5d%[1]s10%[1]s%02[2]x%[1]s%02[3]x", separator, i/256, i%256)
 }
 
 // Contained lists the hosts that the agents really hold, whichever vendor's, by
