@@ -649,3 +649,25 @@ func TestAWeakIdentityDoesNotKeepAHostContained(t *testing.T) {
 		}
 	})
 }
+
+// A containment that is not ours, of a record that may be another machine, is left,
+// and said.
+func TestADoubtfulContainmentIsLeftAndSaid(t *testing.T) {
+	run(t, setup{}, func(t *testing.T, w *world) {
+		w.weaken()
+		if _, err := w.fleet.Contain(t.Context(), edr.Native("falcon/us-1", twin.FalconID(1)), intent); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.azure.Defender.Isolate(t.Context(), twin.DefenderID(1), azure.Isolate{Comment: "an analyst"}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second)
+		if _, err := w.fleet.Release(t.Context(), host, intent); !errors.Is(err, edr.ErrWeakIdentity) {
+			t.Errorf("got %v", err)
+		}
+		time.Sleep(2 * time.Second)
+		if f, d := w.Contained(); len(f) != 0 || len(d) != 1 {
+			t.Errorf("held: %v, %v", f, d)
+		}
+	})
+}

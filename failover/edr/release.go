@@ -35,9 +35,11 @@ func (f *Fleet) release(ctx context.Context, q Query, intent Intent) (failover.R
 	if err != nil {
 		host.Name = q.Name
 	}
+	var doubtful []Record
 	if err == nil {
 		if err = f.certain(host); err != nil {
-			found.Value.Records = nil // only what the ledger owes is released
+			// Only what the ledger owes is released.
+			doubtful, found.Value.Records = found.Value.Records, nil
 		}
 	}
 	unlock, lockErr := f.flight.lock(ctx, host)
@@ -69,8 +71,29 @@ func (f *Fleet) release(ctx context.Context, q Query, intent Intent) (failover.R
 	if found.Value.Name == "" && len(owed) > 0 {
 		res.Value.Host.Name = owed[0].Name
 	}
+	weak := err
 	res, err = f.releaseAll(ctx, res, targets, intent)
+	for _, r := range doubtful {
+		if _, released := targets[r.Provider]; !released && f.mayHold(ctx, r) {
+			err = errors.Join(err, weak) // it may be this host, still contained
+			break
+		}
+	}
 	return res, errors.Join(err, ledgerErr)
+}
+
+// mayHold reports whether a vendor holds the host of a record, or cannot say.
+func (f *Fleet) mayHold(ctx context.Context, r Record) bool {
+	if r.State != StateUnknown {
+		return r.State.Holds()
+	}
+	for _, m := range f.group.Members() {
+		if m.ID == r.Provider {
+			s, err := m.Value.Isolate.State(ctx, r.ID)
+			return err != nil || s.Holds()
+		}
+	}
+	return true
 }
 
 // target is a vendor where the host may be held.
