@@ -634,20 +634,22 @@ func TestAWeakIdentityIsNotActedOn(t *testing.T) {
 
 // What Jurymast contained it releases, whatever became of the identity.
 func TestAWeakIdentityDoesNotKeepAHostContained(t *testing.T) {
-	run(t, setup{}, func(t *testing.T, w *world) {
-		if _, err := w.fleet.Contain(t.Context(), host, intent); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(2 * time.Second)
-		w.weaken()
-		if _, err := w.fleet.Release(t.Context(), host, intent); err != nil {
-			t.Error(err)
-		}
-		time.Sleep(2 * time.Second)
-		if f, d := w.Contained(); len(f)+len(d) != 0 {
-			t.Errorf("still held: %v, %v", f, d)
-		}
-	})
+	for _, at := range []edr.Query{host, edr.Native("defender", twin.DefenderID(1))} {
+		run(t, setup{}, func(t *testing.T, w *world) {
+			if _, err := w.fleet.Contain(t.Context(), at, intent); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(2 * time.Second)
+			w.weaken()
+			if _, err := w.fleet.Release(t.Context(), host, intent); err != nil {
+				t.Errorf("%s: %v", at, err)
+			}
+			time.Sleep(2 * time.Second)
+			if f, d := w.Contained(); len(f)+len(d) != 0 {
+				t.Errorf("%s: still held: %v, %v", at, f, d)
+			}
+		})
+	}
 }
 
 // A containment that is not ours, of a record that may be another machine, is left,
