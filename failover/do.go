@@ -25,6 +25,9 @@ type Call struct {
 	// as long as it usually does for this call, and takes the first good answer.
 	// It costs a goroutine for each provider asked.
 	Interchangeable bool
+	// EvenCordoned asks cordoned providers too: what must be undone must be undone
+	// there.
+	EvenCordoned bool
 }
 
 // ErrNoProvider: the group has no provider for the call.
@@ -73,14 +76,17 @@ type Stopper interface {
 // share of the time. All providers before the last are told that a backup is
 // waiting ([resilience.WithBackup]).
 func Do[P, T any](ctx context.Context, g *Group[P], call Call, fn func(context.Context, P) (T, error)) (Result[T], error) {
+	g, skipped, fellOver := g.choose(ctx, call)
+	g = g.first(ctx)
 	if call.Interchangeable && call.Kind == resilience.Read && len(g.members) > 1 {
-		return speculate(ctx, g, call, fn)
+		return speculate(ctx, g, call, Result[T]{Gaps: skipped}, fellOver, fn)
 	}
-	var r Result[T]
+	r := Result[T]{Gaps: skipped}
 	deadline, _ := g.deadline(ctx)
-	fellOver := false
-	for i, m := range g.members {
-		pctx, cancel := share(ctx, deadline, len(g.members)-i)
+	for left := g.members; len(left) > 0; {
+		m := left[0]
+		pctx, cancel := share(ctx, deadline, len(left))
+		left = left[1:]
 		v, err := fn(pctx, m.Value)
 		cancel()
 		if err == nil {
@@ -90,12 +96,13 @@ func Do[P, T any](ctx context.Context, g *Group[P], call Call, fn func(context.C
 		}
 		err = resilience.NotCallers(ctx, err)
 		r.Gaps = append(r.Gaps, Gap{m.ID, err})
-		if i == len(g.members)-1 || !tryNext(ctx, call.Kind, err) {
+		if len(left) == 0 || !tryNext(ctx, call.Kind, err) {
 			break
 		}
 		if resilience.Of(err).Class != resilience.NotFound { // who does not know it has not failed
+			left = elsewhereFirst(left, m.Plane)
 			fellOver = true
-			g.tel.failedOver(ctx, call.Name, m.ID, g.members[i+1].ID, err)
+			g.tel.failedOver(ctx, call.Name, m.ID, left[0].ID, err)
 		}
 	}
 	return r, g.failed(ctx, call, r.Gaps)
@@ -147,7 +154,8 @@ type Answer[T any] struct {
 // preference. A provider that fails is a gap; the error is nil if any answered.
 // Use it to merge reads, and for effects that must happen everywhere.
 func Each[P, T any](ctx context.Context, g *Group[P], call Call, fn func(context.Context, Member[P]) (T, error)) (Result[[]Answer[T]], error) {
-	var r Result[[]Answer[T]]
+	g, skipped, _ := g.choose(ctx, call)
+	r := Result[[]Answer[T]]{Gaps: skipped}
 	deadline, callers := g.deadline(ctx)
 	values := make([]T, len(g.members))
 	errs := make([]error, len(g.members))

@@ -19,7 +19,7 @@ func group(t *testing.T, ids ...string) *Group[string] {
 	t.Helper()
 	var members []Member[string]
 	for _, id := range ids {
-		members = append(members, Member[string]{id, id})
+		members = append(members, Member[string]{ID: id, Value: id})
 	}
 	g, err := NewGroup(Config{Capability: "test"}, members...)
 	if err != nil {

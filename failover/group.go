@@ -20,6 +20,10 @@ type Config struct {
 	// Total bounds a call over all providers when the caller's context has no
 	// earlier deadline. Default 30 s.
 	Total time.Duration
+	// SharedFate admits providers that all share one Member.Plane: whatever takes it
+	// down takes all of them, so they are no backup for each other, and NewGroup
+	// refuses them otherwise.
+	SharedFate bool
 
 	TracerProvider trace.TracerProvider // default: the global one
 	MeterProvider  metric.MeterProvider // default: the global one
@@ -30,6 +34,10 @@ type Config struct {
 type Member[P any] struct {
 	ID    string // product and region, such as "falcon/us-1"
 	Value P
+	// Plane is what the provider falls together with, such as "entra" or
+	// "azure/westeurope"; "" if nothing is known. After a failure those on other
+	// planes are asked first.
+	Plane string
 }
 
 // Group is an ordered set of providers, the preferred one first. Its members do
@@ -39,6 +47,7 @@ type Group[P any] struct {
 	members []Member[P]
 	tel     *telemetry
 	pace    *pace
+	cordons *cordons
 }
 
 // NewGroup returns a group. A wrong Config or member gives an error that names it.
@@ -56,6 +65,10 @@ func NewGroup[P any](cfg Config, members ...Member[P]) (*Group[P], error) {
 		}
 		seen[m.ID] = true
 	}
+	if plane := members[0].Plane; len(members) > 1 && plane != "" && !cfg.SharedFate &&
+		!slices.ContainsFunc(members, func(m Member[P]) bool { return m.Plane != plane }) {
+		return nil, fmt.Errorf("failover: group %s: all providers share the plane %q and are no backup for each other: add one elsewhere, or set Config.SharedFate", cfg.Capability, plane)
+	}
 	if cfg.Total == 0 {
 		cfg.Total = 30 * time.Second
 	}
@@ -66,7 +79,7 @@ func NewGroup[P any](cfg Config, members ...Member[P]) (*Group[P], error) {
 	if err != nil {
 		return nil, fmt.Errorf("failover: group %s: MeterProvider: %w", cfg.Capability, err)
 	}
-	return &Group[P]{cfg: cfg, members: slices.Clone(members), tel: tel, pace: &pace{}}, nil
+	return &Group[P]{cfg: cfg, members: slices.Clone(members), tel: tel, pace: &pace{}, cordons: &cordons{byID: map[string]Cordon{}}}, nil
 }
 
 // Members returns the providers in order of preference.

@@ -16,8 +16,7 @@ import (
 // answer counts; the others are given up, and waited for, so that no goroutine
 // stays behind. Being given up opens no breaker; a provider that was slow is left by
 // further calls for a while.
-func speculate[P, T any](ctx context.Context, g *Group[P], call Call, fn func(context.Context, P) (T, error)) (Result[T], error) {
-	var r Result[T]
+func speculate[P, T any](ctx context.Context, g *Group[P], call Call, r Result[T], passed bool, fn func(context.Context, P) (T, error)) (Result[T], error) {
 	deadline, _ := g.deadline(ctx)
 	race := hedge.Race[T]{
 		Candidates: len(g.members),
@@ -51,7 +50,7 @@ func speculate[P, T any](ctx context.Context, g *Group[P], call Call, fn func(co
 	id := g.members[won.Winner].ID
 	g.pace.learn(call.Name, id, won.Took)
 	r.Value = won.Value
-	r.Served = append(r.Served, Served{By: id, At: time.Now(), FellOver: won.Winner > 0})
+	r.Served = append(r.Served, Served{By: id, At: time.Now(), FellOver: passed || won.Winner > 0})
 	r.Gaps = withOvertaken(r.Gaps, g.ids(won.Asked), won.Winner)
 	return r, nil
 }

@@ -106,7 +106,8 @@ func (f *Fleet) records(ctx context.Context, operation string, q Query) (failove
 	if err != nil {
 		return failover.Result[[]failover.Answer[[]Record]]{}, err
 	}
-	return failover.Each(ctx, group, failover.Call{Name: operation, Kind: resilience.Read},
+	// A release looks behind a cordon too: it must happen wherever the host is held.
+	return failover.Each(ctx, group, failover.Call{Name: operation, Kind: resilience.Read, EvenCordoned: operation == string(VerbRelease)},
 		func(ctx context.Context, m failover.Member[Driver]) ([]Record, error) {
 			return collect(ctx, m.Value, q)
 		})

@@ -114,6 +114,19 @@ func (f *Fleet) Providers() []string {
 	return out
 }
 
+// Cordon keeps calls away from a vendor until Uncordon, for a reason that somebody
+// gives. A release goes there all the same, because it must happen wherever a host
+// is held. It lasts as long as the process.
+func (f *Fleet) Cordon(provider, reason, who string) error {
+	return f.group.Cordon(provider, reason, who)
+}
+
+// Uncordon lets calls to a vendor again and reports whether it was cordoned.
+func (f *Fleet) Uncordon(provider string) bool { return f.group.Uncordon(provider) }
+
+// Cordons lists the cordons in force.
+func (f *Fleet) Cordons() []failover.Cordon { return f.group.Cordons() }
+
 // keyedLock lets one operation a host go on at a time, in this process.
 type keyedLock struct {
 	mu    sync.Mutex

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -669,6 +670,34 @@ func TestADoubtfulContainmentIsLeftAndSaid(t *testing.T) {
 		}
 		time.Sleep(2 * time.Second)
 		if f, d := w.Contained(); len(f) != 0 || len(d) != 1 {
+			t.Errorf("held: %v, %v", f, d)
+		}
+	})
+}
+
+// A cordoned vendor is not used to contain; what it holds is released there.
+func TestACordonKeepsContainsAwayAndReleasesNot(t *testing.T) {
+	run(t, setup{}, func(t *testing.T, w *world) {
+		if _, err := w.fleet.Contain(t.Context(), host, intent); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second)
+		if err := w.fleet.Cordon("falcon/us-1", "its lists are half empty", "soc"); err != nil {
+			t.Fatal(err)
+		}
+		other := edr.Hostname(twin.Hostname(2))
+		res, err := w.fleet.Contain(t.Context(), other, intent)
+		if err != nil || res.By() != "defender" || !errors.Is(res.Gaps[0].Err, failover.ErrCordoned) {
+			t.Errorf("%+v, %v", res, err)
+		}
+		w.Falcon.SetStatus(twin.FalconID(0), "contained") // by an analyst: the ledger knows nothing of it
+		for _, i := range []int{1, 0} {
+			if _, err := w.fleet.Release(t.Context(), edr.Hostname(twin.Hostname(i)), intent); err != nil {
+				t.Error(err)
+			}
+		}
+		time.Sleep(2 * time.Second)
+		if f, d := w.Contained(); len(f) != 0 || !slices.Equal(d, []int{2}) {
 			t.Errorf("held: %v, %v", f, d)
 		}
 	})

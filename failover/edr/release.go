@@ -104,7 +104,7 @@ type target struct {
 
 func (f *Fleet) releaseAll(ctx context.Context, res failover.Result[Effect], targets map[string]target, intent Intent) (failover.Result[Effect], error) {
 	group := f.group.Only(func(m failover.Member[Driver]) bool { _, ok := targets[m.ID]; return ok })
-	done, _ := failover.Each(ctx, group, failover.Call{Name: "release", Kind: resilience.Effect},
+	done, _ := failover.Each(ctx, group, failover.Call{Name: string(VerbRelease), Kind: resilience.Effect, EvenCordoned: true},
 		func(ctx context.Context, m failover.Member[Driver]) (Action, error) {
 			return f.releaseAt(ctx, m.Value, targets[m.ID], intent)
 		})

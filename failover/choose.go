@@ -1,0 +1,70 @@
+package failover
+
+import (
+	"context"
+	"slices"
+)
+
+type (
+	onlyKey       struct{}
+	noFailoverKey struct{}
+)
+
+// WithOnly limits the calls made with a context to one provider of the group, by
+// its id. A group that has none of this id fails with ErrNoProvider.
+func WithOnly(ctx context.Context, provider string) context.Context {
+	return context.WithValue(ctx, onlyKey{}, provider)
+}
+
+// WithoutFailover lets the calls made with a context ask the preferred provider
+// only: its failure is the call's. Reads that merge several providers, and effects
+// that must happen everywhere, are not concerned.
+func WithoutFailover(ctx context.Context) context.Context {
+	return context.WithValue(ctx, noFailoverKey{}, true)
+}
+
+// choose is the group as a call may use it, and the gaps of those that it may not.
+// passed: the preferred provider is among them.
+func (g *Group[P]) choose(ctx context.Context, call Call) (chosen *Group[P], gaps []Gap, passed bool) {
+	only, limited := ctx.Value(onlyKey{}).(string)
+	out := *g
+	out.members = make([]Member[P], 0, len(g.members))
+	for _, m := range g.members {
+		if limited && m.ID != only {
+			continue
+		}
+		if c, ok := g.cordons.of(m.ID); ok && !call.EvenCordoned {
+			passed = passed || len(out.members) == 0
+			gaps = append(gaps, Gap{m.ID, &CordonedError{c}})
+			continue
+		}
+		out.members = append(out.members, m)
+	}
+	return &out, gaps, passed
+}
+
+// first reduces the group to its preferred provider if the call is not to fail over.
+func (g *Group[P]) first(ctx context.Context) *Group[P] {
+	if alone, _ := ctx.Value(noFailoverKey{}).(bool); alone && len(g.members) > 1 {
+		g.members = g.members[:1]
+	}
+	return g
+}
+
+// elsewhereFirst puts those that share the plane of a provider that has failed
+// behind the others: what took it down may have taken them too.
+func elsewhereFirst[P any](rest []Member[P], plane string) []Member[P] {
+	if plane == "" {
+		return rest
+	}
+	rest = slices.Clone(rest)
+	slices.SortStableFunc(rest, func(a, b Member[P]) int { return boolInt(a.Plane == plane) - boolInt(b.Plane == plane) })
+	return rest
+}
+
+func boolInt(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
