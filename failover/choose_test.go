@@ -133,8 +133,12 @@ func TestSharedFateIsRefused(t *testing.T) {
 		shared bool
 		ok     bool
 	}{
-		{[]string{"p", "p"}, false, false}, {[]string{"p", "p"}, true, true}, {[]string{"p", "q"}, false, true},
-		{[]string{"p", ""}, false, true}, {[]string{"", ""}, false, true}, {[]string{"p"}, false, true},
+		{[]string{"p", "p"}, false, false},
+		{[]string{"p", "p"}, true, true},
+		{[]string{"p", "q"}, false, true},
+		{[]string{"p", ""}, false, true},
+		{[]string{"", ""}, false, true},
+		{[]string{"p"}, false, true},
 	} {
 		var members []Member[int]
 		for j, p := range tc.planes {
