@@ -58,6 +58,9 @@ type Config struct {
 	// any minute and in any hour. Default 100 and 1500; negative means no limit.
 	MinuteQuota, HourQuota int
 
+	// ARM is Azure Resource Manager.
+	ARM ARM
+
 	// Faults is the script of what goes wrong; nil starts with an empty plan.
 	Faults *fault.Plan
 
@@ -87,6 +90,7 @@ func (c Config) withDefaults() (Config, error) {
 		c.Roles = []string{roleMachineRead, roleMachineReadWrite, roleMachineIsolate}
 	}
 	c.Roles = slices.Clone(c.Roles)
+	setDefault(&c.ARM.PageSize, 50)
 	return c, nil
 }
 
@@ -115,6 +119,9 @@ type Server struct {
 	machines machineList
 	actions  []*actionRecord // in the order accepted
 	failNext []string        // how the next accepted actions end
+
+	armThrottle  armThrottle
+	unregistered []string // resource providers
 }
 
 // The first name is what the server is called where there is no socket. It
@@ -131,7 +138,7 @@ func NewServer(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, counters: map[string]int{}, tokens: map[string]*token{}}
+	s := &Server{cfg: cfg, counters: map[string]int{}, tokens: map[string]*token{}, unregistered: slices.Clone(cfg.ARM.Unregistered)}
 	for i, m := range cfg.Machines {
 		if m.ID == "" && m.ComputerDNSName == "" {
 			return nil, fmt.Errorf("azuretest: Config.Machines[%d] has neither ID nor ComputerDNSName", i)
@@ -141,7 +148,7 @@ func NewServer(cfg Config) (*Server, error) {
 		}
 	}
 	s.entra = s.entraHandler()
-	s.products = []*product{s.defender()}
+	s.products = []*product{s.defender(), s.arm()}
 	hosts := []string{baseHost, loginHost}
 	for _, p := range s.products {
 		hosts = append(hosts, p.hosts...)
