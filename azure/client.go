@@ -18,6 +18,8 @@ import (
 type Client struct {
 	// Defender is Microsoft Defender for Endpoint.
 	Defender *Defender
+	// Sentinel is Microsoft Sentinel.
+	Sentinel *Sentinel
 
 	cfg        Config
 	place      place
@@ -60,6 +62,9 @@ func New(cfg Config) (*Client, error) {
 		return nil, err
 	}
 	if c.management, err = newManagement(c); err != nil {
+		return nil, err
+	}
+	if c.Sentinel, err = newSentinel(c); err != nil {
 		return nil, err
 	}
 	return c, nil

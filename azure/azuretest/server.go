@@ -61,6 +61,9 @@ type Config struct {
 	// ARM is Azure Resource Manager.
 	ARM ARM
 
+	// Sentinel is Microsoft Sentinel.
+	Sentinel Sentinel
+
 	// Faults is the script of what goes wrong; nil starts with an empty plan.
 	Faults *fault.Plan
 
@@ -91,6 +94,7 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	c.Roles = slices.Clone(c.Roles)
 	setDefault(&c.ARM.PageSize, 50)
+	c.Sentinel = c.Sentinel.withDefaults()
 	return c, nil
 }
 
@@ -120,6 +124,7 @@ type Server struct {
 	actions  []*actionRecord // in the order accepted
 	failNext []string        // how the next accepted actions end
 
+	workspaces   []*workspace
 	armThrottle  armThrottle
 	unregistered []string // resource providers
 }
@@ -148,7 +153,10 @@ func NewServer(cfg Config) (*Server, error) {
 		}
 	}
 	s.entra = s.entraHandler()
-	s.products = []*product{s.defender(), s.arm()}
+	for _, w := range cfg.Sentinel.Workspaces {
+		s.workspaces = append(s.workspaces, &workspace{Workspace: w})
+	}
+	s.products = []*product{s.defender(), s.arm(), s.threatIntel()}
 	hosts := []string{baseHost, loginHost}
 	for _, p := range s.products {
 		hosts = append(hosts, p.hosts...)
