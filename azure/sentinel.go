@@ -68,7 +68,7 @@ type Workspace struct {
 	SubscriptionID string
 	ResourceGroup  string
 	Name           string
-	// ID is the workspace's own GUID, also called customer id. Only Upload needs it.
+	// ID is the workspace's own GUID, also called customer id. Only UploadSTIX needs it.
 	ID string
 }
 
@@ -150,14 +150,14 @@ type NewIncident struct {
 	Title         string           // required
 	Severity      SentinelSeverity // default SentinelMedium
 	Description   string
-	Status        SentinelStatus // default SentinelNew; SentinelClosed is for Close
+	Status        SentinelStatus // default SentinelNew; SentinelClosed is for CloseIncident
 	Owner         Owner
 	Labels        []string
 	FirstActivity time.Time
 	LastActivity  time.Time
 }
 
-// CreatedIncident is the result of Create.
+// CreatedIncident is the result of CreateIncident.
 type CreatedIncident struct {
 	Incident SentinelIncident
 	// Already: an incident of this id was there before. It is as it was: nothing was
@@ -165,13 +165,13 @@ type CreatedIncident struct {
 	Already bool
 }
 
-// Create creates an incident under the id that the caller chose.
+// CreateIncident creates an incident under the id that the caller chose.
 //
 // It reads first, because Sentinel's PUT replaces what is there: an event that comes
 // twice must not open again what an analyst has closed in the meantime. The PUT of an
 // id of our own leaves one incident however often it is sent, so it is tried again;
-// after a failure that may have been sent, Create again tells.
-func (w *SentinelWorkspace) Create(ctx context.Context, n NewIncident) (CreatedIncident, error) {
+// after a failure that may have been sent, CreateIncident again tells.
+func (w *SentinelWorkspace) CreateIncident(ctx context.Context, n NewIncident) (CreatedIncident, error) {
 	const op = opIncidentCreate
 	if !isGUID(n.ID) {
 		return CreatedIncident{}, resilience.Misusef("azure %s: NewIncident.ID %q is no GUID: make one with StableGUID", op, n.ID)
@@ -179,6 +179,9 @@ func (w *SentinelWorkspace) Create(ctx context.Context, n NewIncident) (CreatedI
 	path, err := w.path(op, "incidents", n.ID)
 	if err != nil {
 		return CreatedIncident{}, err
+	}
+	if n.Title == "" {
+		return CreatedIncident{}, resilience.Misusef("azure %s: NewIncident.Title is empty: Sentinel wants one", op)
 	}
 	in := SentinelIncident{
 		Title: n.Title, Severity: n.Severity, Description: n.Description, Status: n.Status, Owner: n.Owner,
@@ -207,8 +210,8 @@ func (w *SentinelWorkspace) Create(ctx context.Context, n NewIncident) (CreatedI
 	return CreatedIncident{Incident: made}, err
 }
 
-// Delete deletes an incident; one that is gone already is no error.
-func (w *SentinelWorkspace) Delete(ctx context.Context, id string) error {
+// DeleteIncident deletes an incident; one that is gone already is no error.
+func (w *SentinelWorkspace) DeleteIncident(ctx context.Context, id string) error {
 	path, err := w.path(opIncidentDelete, "incidents", id)
 	if err != nil {
 		return err

@@ -76,7 +76,7 @@ type SentinelIncident struct {
 	ID   string // a GUID
 	ETag string // changes with every change
 
-	// These can be changed: see Update.
+	// These can be changed: see UpdateIncident.
 	Title                 string
 	Description           string
 	Severity              SentinelSeverity
@@ -236,7 +236,7 @@ var reasonsOf = map[SentinelClassification][]SentinelReason{
 // it is Sentinel's own, and may be newer than this list.
 func (i SentinelIncident) check(op string, changed lenient.Object) error {
 	switch {
-	case i.Title == "":
+	case changed["title"] != nil && i.Title == "":
 		return resilience.Misusef("azure %s: Title is empty: Sentinel wants one", op)
 	case changed["severity"] != nil && !slices.Contains(severities, i.Severity):
 		return resilience.Misusef("azure %s: Severity %q: want one of %q", op, i.Severity, severities)

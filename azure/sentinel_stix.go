@@ -28,7 +28,7 @@ type STIXUpload struct {
 	Objects []json.RawMessage
 }
 
-// STIXResult is what became of one object of an Upload. If Err is nil, Sentinel has
+// STIXResult is what became of one object of an upload. If Err is nil, Sentinel has
 // it. Otherwise resilience.Of(Err).Sent says how it stands: Answered, Sentinel
 // refused it; MaybeSent, it may have it or not; NotSent, it never left.
 type STIXResult struct {
@@ -47,7 +47,7 @@ func (e *STIXError) Failure() resilience.Failure {
 	return resilience.Failure{Class: resilience.Rejected, Sent: resilience.Answered}
 }
 
-// Upload stores STIX objects, 100 a request. An object of an id that Sentinel has
+// UploadSTIX stores STIX objects, 100 a request. An object of an id that Sentinel has
 // already takes its place, so repeating an upload does no harm, and lost answers are
 // asked for again.
 //
@@ -55,7 +55,7 @@ func (e *STIXError) Failure() resilience.Failure {
 // refused objects; the error joins those of all results, each a [*RowError] with a
 // [*STIXError] in it. An object without what Sentinel requires is not sent; the others
 // are. A request that fails is the last: what comes behind it is not sent.
-func (w *SentinelWorkspace) Upload(ctx context.Context, u STIXUpload) ([]STIXResult, error) {
+func (w *SentinelWorkspace) UploadSTIX(ctx context.Context, u STIXUpload) ([]STIXResult, error) {
 	const op = opUpload
 	switch {
 	case !isGUID(w.at.ID):
@@ -201,7 +201,7 @@ type STIXIndicator struct {
 	Revoked     bool
 }
 
-// Object is the indicator as Upload takes it. What is missing in it is told by Upload.
+// Object is the indicator as UploadSTIX takes it, which tells what is missing in it.
 func (i STIXIndicator) Object() json.RawMessage {
 	first := func(times ...time.Time) string {
 		for _, t := range times {

@@ -44,7 +44,7 @@ func TestA200WithErrorsIsNotSuccess(t *testing.T) {
 		objects[3] = json.RawMessage(`{"type":"indicator","id":"indicator--x","created":"2026-01-01T00:00:00Z","modified":"2026-01-01T00:00:00Z"}`)
 		objects[101] = json.RawMessage(`{"type":"malware","id":"malware--x"}`)
 		objects[200] = json.RawMessage(`{"type":"identity",`)
-		results, err := w.Upload(t.Context(), azure.STIXUpload{Source: "Jurymast", Objects: objects})
+		results, err := w.UploadSTIX(t.Context(), azure.STIXUpload{Source: "Jurymast", Objects: objects})
 		if err == nil || len(results) != 250 {
 			t.Fatalf("%d results, %v", len(results), err)
 		}
@@ -78,7 +78,7 @@ func TestAnUploadIsRepeatedAfterALostAnswer(t *testing.T) {
 	soc(t, azuretest.Config{}, nil, func(t *testing.T, srv *azuretest.Server, w *azure.SentinelWorkspace) {
 		srv.Faults().Add(fault.Rule{Kind: fault.LoseResponse, Path: "/workspaces", Count: 1})
 		for range 2 {
-			results, err := w.Upload(t.Context(), azure.STIXUpload{Source: "Jurymast", Objects: indicators(3)})
+			results, err := w.UploadSTIX(t.Context(), azure.STIXUpload{Source: "Jurymast", Objects: indicators(3)})
 			if err != nil || len(results) != 3 || !strings.HasPrefix(results[2].ID, "indicator--") {
 				t.Fatalf("%v, %v", results, err)
 			}
@@ -94,12 +94,12 @@ func TestARequestThatFailsIsTheLast(t *testing.T) {
 	soc(t, azuretest.Config{}, nil, func(t *testing.T, srv *azuretest.Server, w *azure.SentinelWorkspace) {
 		objects := indicators(250)
 		objects[120] = json.RawMessage(`{"type":"identity"}`)
-		if _, err := w.Upload(t.Context(), azure.STIXUpload{Source: "Jurymast", Objects: objects[:100]}); err != nil {
+		if _, err := w.UploadSTIX(t.Context(), azure.STIXUpload{Source: "Jurymast", Objects: objects[:100]}); err != nil {
 			t.Fatal(err)
 		}
 		srv.Faults().Add(fault.Rule{Kind: fault.None, Path: "/workspaces", Count: 1})
 		srv.Faults().Add(fault.Rule{Kind: fault.Status, Status: 503, Path: "/workspaces"})
-		results, err := w.Upload(t.Context(), azure.STIXUpload{Source: "Jurymast", Objects: objects})
+		results, err := w.UploadSTIX(t.Context(), azure.STIXUpload{Source: "Jurymast", Objects: objects})
 		if !strings.Contains(fmt.Sprint(err), "149 of 250") || resilience.Of(err).Class == resilience.Unknown {
 			t.Errorf("got %v", err)
 		}
@@ -134,7 +134,7 @@ func TestA200ThatCannotBeUnderstood(t *testing.T) {
 	} {
 		soc(t, azuretest.Config{}, nil, func(t *testing.T, srv *azuretest.Server, w *azure.SentinelWorkspace) {
 			srv.Faults().Add(fault.Rule{Kind: fault.Status, Status: 200, Body: body, Path: "/workspaces"})
-			results, err := w.Upload(t.Context(), azure.STIXUpload{Source: "Jurymast", Objects: indicators(2)})
+			results, err := w.UploadSTIX(t.Context(), azure.STIXUpload{Source: "Jurymast", Objects: indicators(2)})
 			if ok != (err == nil) || !ok && (resilience.Of(err).Class != resilience.Malformed || results[0].Err == nil || results[1].Err == nil) {
 				t.Errorf("%s: %v", body, err)
 			}
@@ -142,7 +142,7 @@ func TestA200ThatCannotBeUnderstood(t *testing.T) {
 	}
 	soc(t, azuretest.Config{}, nil, func(t *testing.T, srv *azuretest.Server, w *azure.SentinelWorkspace) {
 		srv.Faults().Add(fault.Rule{Kind: fault.Status, Status: 200, Path: "/workspaces", Body: `{"errors":[{"recordIndex":1,"errorMessages":["a"]},{"recordIndex":1,"errorMessages":["b"]},{"recordIndex":0,"errorMessages":[]}]}`})
-		results, _ := w.Upload(t.Context(), azure.STIXUpload{Source: "Jurymast", Objects: indicators(2)})
+		results, _ := w.UploadSTIX(t.Context(), azure.STIXUpload{Source: "Jurymast", Objects: indicators(2)})
 		if e, ok := errors.AsType[*azure.STIXError](results[1].Err); !ok || len(e.Messages) != 2 || results[0].Err == nil {
 			t.Errorf("%v", results)
 		}
@@ -154,7 +154,7 @@ func TestUploadsStayBelowAHundredAMinute(t *testing.T) {
 	soc(t, azuretest.Config{}, func(c *azure.Config) { c.Policy.Total = 5 * time.Minute }, func(t *testing.T, srv *azuretest.Server, w *azure.SentinelWorkspace) {
 		begin := time.Now()
 		for range 105 {
-			if _, err := w.Upload(t.Context(), azure.STIXUpload{Source: "Jurymast", Objects: indicators(1)}); err != nil {
+			if _, err := w.UploadSTIX(t.Context(), azure.STIXUpload{Source: "Jurymast", Objects: indicators(1)}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -166,7 +166,7 @@ func TestUploadsStayBelowAHundredAMinute(t *testing.T) {
 
 func TestUploadWhereItIsNotOffered(t *testing.T) {
 	soc(t, azuretest.Config{}, func(c *azure.Config) { c.Cloud = "china" }, func(t *testing.T, _ *azuretest.Server, w *azure.SentinelWorkspace) {
-		_, err := w.Upload(t.Context(), azure.STIXUpload{Source: "Jurymast", Objects: indicators(1)})
+		_, err := w.UploadSTIX(t.Context(), azure.STIXUpload{Source: "Jurymast", Objects: indicators(1)})
 		if resilience.Of(err).Class != resilience.Misuse || !strings.Contains(err.Error(), "not offered") {
 			t.Errorf("got %v", err)
 		}

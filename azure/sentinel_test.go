@@ -57,12 +57,12 @@ func TestIncidentFromNewToDeleted(t *testing.T) {
 		ctx := t.Context()
 		n := alert
 		n.Labels, n.Owner = []string{"falcon"}, azure.Owner{Email: "a@corp.example"}
-		made, err := w.Create(ctx, n)
+		made, err := w.CreateIncident(ctx, n)
 		if i := made.Incident; err != nil || made.Already || i.ID != n.ID || i.Number != 1 || i.ETag == "" || i.Created.IsZero() ||
 			i.Status != azure.SentinelNew || i.Owner != n.Owner || !slices.Equal(i.Labels, n.Labels) || i.URL == "" || len(i.Raw) == 0 {
 			t.Fatalf("%+v, %v", made, err)
 		}
-		i, err := w.Update(ctx, n.ID, func(i *azure.SentinelIncident) error {
+		i, err := w.UpdateIncident(ctx, n.ID, func(i *azure.SentinelIncident) error {
 			i.Status, i.Owner, i.Labels = azure.SentinelActive, azure.Owner{}, append(i.Labels, "tier1")
 			return nil
 		})
@@ -73,7 +73,7 @@ func TestIncidentFromNewToDeleted(t *testing.T) {
 			t.Error("the owner that was taken away is still there")
 		}
 		for range 2 { // the second has nothing to send
-			if i, err = w.Close(ctx, n.ID, azure.Closing{Classification: azure.SentinelTruePositive, Reason: azure.SentinelSuspiciousActivity, Comment: "contained"}); err != nil ||
+			if i, err = w.CloseIncident(ctx, n.ID, azure.Closing{Classification: azure.SentinelTruePositive, Reason: azure.SentinelSuspiciousActivity, Comment: "contained"}); err != nil ||
 				i.Status != azure.SentinelClosed || i.Classification != azure.SentinelTruePositive || i.ClassificationComment != "contained" {
 				t.Fatalf("%+v, %v", i, err)
 			}
@@ -82,14 +82,14 @@ func TestIncidentFromNewToDeleted(t *testing.T) {
 			t.Errorf("%d PUTs: want create, update, close", n)
 		}
 		for range 2 { // one that is gone is no error
-			if err := w.Delete(ctx, n.ID); err != nil {
+			if err := w.DeleteIncident(ctx, n.ID); err != nil {
 				t.Error(err)
 			}
 		}
 		if _, err := w.Incident(ctx, n.ID); !errors.Is(err, azure.ErrNotFound) {
 			t.Errorf("got %v", err)
 		}
-		if _, err := w.Update(ctx, n.ID, func(*azure.SentinelIncident) error { return nil }); !errors.Is(err, azure.ErrNotFound) || resilience.Of(err).Sent != resilience.NotSent {
+		if _, err := w.UpdateIncident(ctx, n.ID, func(*azure.SentinelIncident) error { return nil }); !errors.Is(err, azure.ErrNotFound) || resilience.Of(err).Sent != resilience.NotSent {
 			t.Errorf("got %v", err)
 		}
 	})
@@ -144,10 +144,10 @@ func TestIncidentsAreListedPageByPage(t *testing.T) {
 func TestALostAnswerOfAPutDoesNotMakeTwoIncidents(t *testing.T) {
 	soc(t, azuretest.Config{}, nil, func(t *testing.T, srv *azuretest.Server, w *azure.SentinelWorkspace) {
 		srv.Faults().Add(fault.Rule{Kind: fault.LoseResponse, Method: http.MethodPut, Path: "/subscriptions", Count: 1})
-		if made, err := w.Create(t.Context(), alert); err != nil || made.Incident.Number != 1 {
+		if made, err := w.CreateIncident(t.Context(), alert); err != nil || made.Incident.Number != 1 {
 			t.Fatalf("%+v, %v", made, err)
 		}
-		if made, err := w.Create(t.Context(), alert); err != nil || !made.Already {
+		if made, err := w.CreateIncident(t.Context(), alert); err != nil || !made.Already {
 			t.Errorf("%+v, %v", made, err)
 		}
 		if n := len(incidents(srv)); n != 1 {
@@ -160,13 +160,13 @@ func TestALostAnswerOfAPutDoesNotMakeTwoIncidents(t *testing.T) {
 func TestCreatedAgainAClosedIncidentStaysClosed(t *testing.T) {
 	soc(t, azuretest.Config{}, nil, func(t *testing.T, srv *azuretest.Server, w *azure.SentinelWorkspace) {
 		ctx := t.Context()
-		if _, err := w.Create(ctx, alert); err != nil {
+		if _, err := w.CreateIncident(ctx, alert); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := w.Close(ctx, alert.ID, azure.Closing{Classification: azure.SentinelUndetermined}); err != nil {
+		if _, err := w.CloseIncident(ctx, alert.ID, azure.Closing{Classification: azure.SentinelUndetermined}); err != nil {
 			t.Fatal(err)
 		}
-		made, err := w.Create(ctx, alert)
+		made, err := w.CreateIncident(ctx, alert)
 		if err != nil || !made.Already || made.Incident.Status != azure.SentinelClosed || property(incidents(srv)[0], "status") != `"Closed"` {
 			t.Errorf("%+v, %v", made, err)
 		}
@@ -180,7 +180,7 @@ func TestTwoWritersDoNotLoseEachOthersChange(t *testing.T) {
 			var all sync.WaitGroup
 			for n := range 4 {
 				all.Go(func() {
-					if _, err := w.Update(t.Context(), id, func(i *azure.SentinelIncident) error {
+					if _, err := w.UpdateIncident(t.Context(), id, func(i *azure.SentinelIncident) error {
 						i.Labels = append(i.Labels, fmt.Sprint(n))
 						return nil
 					}); err != nil {
@@ -205,9 +205,9 @@ func TestAWriterThatIsAlwaysOvertakenGivesUp(t *testing.T) {
 	soc(t, azuretest.Config{}, nil, func(t *testing.T, srv *azuretest.Server, w *azure.SentinelWorkspace) {
 		id := srv.AddSentinelIncident(azuretest.SentinelIncident{})
 		calls := 0
-		_, err := w.Update(t.Context(), id, func(i *azure.SentinelIncident) error {
+		_, err := w.UpdateIncident(t.Context(), id, func(i *azure.SentinelIncident) error {
 			calls++
-			if _, err := w.Update(t.Context(), id, func(i *azure.SentinelIncident) error {
+			if _, err := w.UpdateIncident(t.Context(), id, func(i *azure.SentinelIncident) error {
 				i.Description = fmt.Sprint(calls)
 				return nil
 			}); err != nil {
@@ -231,7 +231,7 @@ func TestALostAnswerOfAnUpdateIsNotAppliedTwice(t *testing.T) {
 	soc(t, azuretest.Config{}, nil, func(t *testing.T, srv *azuretest.Server, w *azure.SentinelWorkspace) {
 		id := srv.AddSentinelIncident(azuretest.SentinelIncident{})
 		srv.Faults().Add(fault.Rule{Kind: fault.LoseResponse, Method: http.MethodPut, Path: "/subscriptions", Count: 1})
-		i, err := w.Update(t.Context(), id, func(i *azure.SentinelIncident) error {
+		i, err := w.UpdateIncident(t.Context(), id, func(i *azure.SentinelIncident) error {
 			i.Description += "seen by tier 1. "
 			return nil
 		})
@@ -247,7 +247,7 @@ func TestALostAnswerThenAnotherWriter(t *testing.T) {
 		id := srv.AddSentinelIncident(azuretest.SentinelIncident{})
 		srv.Faults().Add(fault.Rule{Kind: fault.Status, Status: 503, Method: http.MethodPut, Path: "/subscriptions", Count: 1})
 		calls := 0
-		i, err := w.Update(t.Context(), id, func(i *azure.SentinelIncident) error {
+		i, err := w.UpdateIncident(t.Context(), id, func(i *azure.SentinelIncident) error {
 			if calls++; calls == 1 {
 				srv.SetSentinelProperty(id, "severity", json.RawMessage(`"High"`))
 			}
@@ -269,7 +269,7 @@ func TestWhatAnUpdateDoesNotTouchGoesBackAsItCame(t *testing.T) {
 			"labels": json.RawMessage(`[{"labelName":"a","labelType":"AutoAssigned"},{"labelName":"b","labelType":"User"}]`),
 		}
 		id := srv.AddSentinelIncident(azuretest.SentinelIncident{Properties: was})
-		if _, err := w.Update(t.Context(), id, func(i *azure.SentinelIncident) error {
+		if _, err := w.UpdateIncident(t.Context(), id, func(i *azure.SentinelIncident) error {
 			i.Title, i.Labels = "After", []string{"c", "a"}
 			return nil
 		}); err != nil {
@@ -292,18 +292,18 @@ func TestAConflictThatIsNoRaceIsReportedAsItIs(t *testing.T) {
 			Kind: fault.Status, Status: 409, Method: http.MethodPut, Path: "/subscriptions",
 			Body: `{"error":{"code":"Locked","message":"a lock"}}`, Header: http.Header{"Content-Type": {"application/json"}},
 		})
-		_, err := w.Update(t.Context(), id, func(i *azure.SentinelIncident) error { i.Title = "x"; return nil })
+		_, err := w.UpdateIncident(t.Context(), id, func(i *azure.SentinelIncident) error { i.Title = "x"; return nil })
 		if api, ok := errors.AsType[*azure.APIError](err); !ok || api.Code != "Locked" || errors.Is(err, azure.ErrConflict) || sent(srv, http.MethodPut, id) != 1 {
 			t.Errorf("%v after %d PUTs", err, sent(srv, http.MethodPut, id))
 		}
 	})
 	soc(t, azuretest.Config{ARM: azuretest.ARM{Unregistered: []string{"Microsoft.SecurityInsights"}}}, nil, func(t *testing.T, srv *azuretest.Server, w *azure.SentinelWorkspace) {
-		_, err := w.Create(t.Context(), alert)
+		_, err := w.CreateIncident(t.Context(), alert)
 		if api, ok := errors.AsType[*azure.APIError](err); !ok || !strings.Contains(api.Hint, "register") || sent(srv, http.MethodPut, "") != 0 {
 			t.Errorf("got %v", err)
 		}
 		srv.RegisterProvider("microsoft.securityinsights")
-		if _, err := w.Create(t.Context(), alert); err != nil {
+		if _, err := w.CreateIncident(t.Context(), alert); err != nil {
 			t.Error(err)
 		}
 	})
@@ -329,7 +329,7 @@ func TestClassificationsAndReasonsThatGoTogether(t *testing.T) {
 			{azure.Closing{Classification: azure.SentinelFalsePositive, Reason: "Tired"}, false},
 		} {
 			before := len(srv.Requests())
-			_, err := w.Close(t.Context(), id, tc.r)
+			_, err := w.CloseIncident(t.Context(), id, tc.r)
 			if tc.ok != (err == nil) || !tc.ok && (resilience.Of(err).Class != resilience.Misuse || len(srv.Requests()) != before) {
 				t.Errorf("%+v: %v", tc.r, err)
 			}
@@ -343,7 +343,7 @@ func TestSentinelArgumentsThatMakeNoSenseAreNotSent(t *testing.T) {
 		create := func(change func(*azure.NewIncident)) error {
 			n := alert
 			change(&n)
-			_, err := w.Create(ctx, n)
+			_, err := w.CreateIncident(ctx, n)
 			return err
 		}
 		listed := func(w *azure.SentinelWorkspace, q azure.IncidentQuery) (err error) {
@@ -352,7 +352,7 @@ func TestSentinelArgumentsThatMakeNoSenseAreNotSent(t *testing.T) {
 			return err
 		}
 		upload := func(w *azure.SentinelWorkspace, source string) error {
-			_, err := w.Upload(ctx, azure.STIXUpload{Source: source, Objects: []json.RawMessage{indicator(1)}})
+			_, err := w.UploadSTIX(ctx, azure.STIXUpload{Source: source, Objects: []json.RawMessage{indicator(1)}})
 			return err
 		}
 		_, noIncident := w.Incident(ctx, "")
@@ -368,7 +368,7 @@ func TestSentinelArgumentsThatMakeNoSenseAreNotSent(t *testing.T) {
 			"PageSize":                 listed(w, azure.IncidentQuery{PageSize: -1}),
 			"Workspace.Name":           listed(c.Sentinel.In(azure.Workspace{SubscriptionID: "s", ResourceGroup: "g"}), azure.IncidentQuery{}),
 			"Workspace.ResourceGroup":  listed(c.Sentinel.In(azure.Workspace{SubscriptionID: "s", Name: "w"}), azure.IncidentQuery{}),
-			"Workspace.SubscriptionID": c.Sentinel.In(azure.Workspace{ResourceGroup: "g", Name: "w"}).Delete(ctx, alert.ID),
+			"Workspace.SubscriptionID": c.Sentinel.In(azure.Workspace{ResourceGroup: "g", Name: "w"}).DeleteIncident(ctx, alert.ID),
 			"incidents":                noIncident, `".."`: dots,
 			"Message": noMessage, "NewComment.ID": noGUID,
 			"Workspace.ID": upload(c.Sentinel.In(azure.Workspace{ID: "law-soc"}), "Jurymast"),
@@ -421,11 +421,11 @@ func TestAReadOnlyClientReadsSentinel(t *testing.T) {
 			}
 		}
 		before := len(srv.Requests())
-		_, err1 := w.Create(ctx, alert)
-		_, err2 := w.Update(ctx, id, func(*azure.SentinelIncident) error { return nil })
+		_, err1 := w.CreateIncident(ctx, alert)
+		_, err2 := w.UpdateIncident(ctx, id, func(*azure.SentinelIncident) error { return nil })
 		_, err3 := w.Comment(ctx, id, azure.NewComment{Message: "x"})
-		_, err4 := w.Upload(ctx, azure.STIXUpload{Source: "Jurymast", Objects: []json.RawMessage{indicator(1)}})
-		for n, err := range []error{err1, err2, err3, err4, w.Delete(ctx, id)} {
+		_, err4 := w.UploadSTIX(ctx, azure.STIXUpload{Source: "Jurymast", Objects: []json.RawMessage{indicator(1)}})
+		for n, err := range []error{err1, err2, err3, err4, w.DeleteIncident(ctx, id)} {
 			if !errors.Is(err, azure.ErrReadOnly) {
 				t.Errorf("%d: %v", n, err)
 			}

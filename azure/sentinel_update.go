@@ -23,7 +23,7 @@ var ErrConflict = errors.New("others changed it each time")
 // rounds is how often a change is applied to what others have made of the incident.
 const rounds = 5
 
-// Update changes an incident. change gets it as it stands and sets the fields that
+// UpdateIncident changes an incident. change gets it as it stands and sets the fields that
 // shall be different; an error of change ends the update with it. If nothing is
 // different, nothing is sent.
 //
@@ -32,7 +32,7 @@ const rounds = 5
 // faster, it is read again and change is called again, up to five times, then the
 // error matches [ErrConflict]. change must therefore say how the fields shall be, and
 // have no effects of its own.
-func (w *SentinelWorkspace) Update(ctx context.Context, id string, change func(*SentinelIncident) error) (SentinelIncident, error) {
+func (w *SentinelWorkspace) UpdateIncident(ctx context.Context, id string, change func(*SentinelIncident) error) (SentinelIncident, error) {
 	return w.update(ctx, opIncidentUpdate, id, change)
 }
 
@@ -46,14 +46,15 @@ type Closing struct {
 	Comment string
 }
 
-// Close closes an incident, or changes why it was closed; otherwise as Update.
-func (w *SentinelWorkspace) Close(ctx context.Context, id string, r Closing) (SentinelIncident, error) {
+// CloseIncident closes an incident, or changes why it was closed; otherwise as
+// UpdateIncident.
+func (w *SentinelWorkspace) CloseIncident(ctx context.Context, id string, r Closing) (SentinelIncident, error) {
 	as := func(i *SentinelIncident) error {
 		i.Status = SentinelClosed
 		i.Classification, i.ClassificationReason, i.ClassificationComment = r.Classification, r.Reason, r.Comment
 		return nil
 	}
-	probe := SentinelIncident{Title: "any", Severity: SentinelMedium}
+	probe := SentinelIncident{}
 	_ = as(&probe)
 	if _, err := probe.changes(opIncidentClose, SentinelIncident{}); err != nil {
 		return SentinelIncident{}, err // before anything is read
