@@ -129,7 +129,7 @@ func (w *SentinelWorkspace) again(ctx context.Context, path string, round int) (
 // known (facts/microsoft.md 2.4).
 func overtaken(err error) bool {
 	api, ok := errors.AsType[*APIError](err)
-	return ok && (api.Status == http.StatusPreconditionFailed || api.Status == http.StatusConflict && api.Code != codeUnregistered)
+	return ok && (api.Status == http.StatusPreconditionFailed || api.Status == http.StatusConflict)
 }
 
 // with is the properties of an incident with some of them changed: unknown ones stay.
