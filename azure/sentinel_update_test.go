@@ -64,6 +64,7 @@ func TestAChangeThatMakesNoSenseOrFailsIsNotSent(t *testing.T) {
 		// What is not changed may be what it likes.
 		srv.SetSentinelProperty(id, "severity", json.RawMessage(`"Critical"`))
 		srv.SetSentinelProperty(id, "title", json.RawMessage(`""`))
+		srv.SetSentinelProperty(id, "status", json.RawMessage(`"Closed"`)) // without a classification
 		srv.Faults().Add(fault.Rule{Kind: fault.Status, Status: 400, Method: http.MethodPut, Path: "/subscriptions"})
 		if _, err := w.UpdateIncident(t.Context(), id, func(i *azure.SentinelIncident) error { i.Description = "x"; return nil }); resilience.Of(err).Status != 400 {
 			t.Errorf("got %v", err)

@@ -39,6 +39,7 @@ func TestARMTakesTokensForEitherName(t *testing.T) {
 			t.Errorf("%s: %d %s", resource, r.status, r.raw)
 		}
 	}
+	c.signInTo("https://graph.microsoft.com")
 	if r := c.get("https://" + armHost + incidentsPath + version); r.status != 403 || r.header.Get("X-Ms-Request-Id") == "" {
 		t.Errorf("%d %v", r.status, r.header)
 	}
