@@ -18,13 +18,16 @@ import (
 type Client struct {
 	// Defender is Microsoft Defender for Endpoint.
 	Defender *Defender
+	// Sentinel is Microsoft Sentinel.
+	Sentinel *Sentinel
 
-	cfg      Config
-	place    place
-	tokens   *tokens
-	wire     *resilience.Wire // bounded, pinned to no host; services pin their own
-	official official
-	closed   atomic.Bool
+	cfg        Config
+	place      place
+	tokens     *tokens
+	wire       *resilience.Wire // bounded, pinned to no host; services pin their own
+	management *service         // see arm.go
+	official   official
+	closed     atomic.Bool
 }
 
 // New returns a client. It does no network I/O, reads no environment and starts
@@ -56,6 +59,12 @@ func New(cfg Config) (*Client, error) {
 		options: noRetries(azcore.ClientOptions{Cloud: place.authority, Transport: transporter{c.wire}}),
 	}
 	if c.Defender, err = newDefender(c); err != nil {
+		return nil, err
+	}
+	if c.management, err = newManagement(c); err != nil {
+		return nil, err
+	}
+	if c.Sentinel, err = newSentinel(c); err != nil {
 		return nil, err
 	}
 	return c, nil

@@ -1,6 +1,7 @@
 package azure
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"net/url"
@@ -118,7 +119,7 @@ func row[T any](op string, parse func(lenient.Object) (T, error)) func(*reply) (
 	}
 }
 
-// list pages by @odata.nextLink, which the pinned transport keeps on our hosts.
+// list is a list of what a query selects.
 func list[T any](s *service, op, path string, q Query, parse func(lenient.Object) (T, error)) *List[T] {
 	query := url.Values{}
 	if q.Filter != "" {
@@ -127,19 +128,23 @@ func list[T any](s *service, op, path string, q Query, parse func(lenient.Object
 	if q.Top > 0 {
 		query.Set("$top", strconv.Itoa(q.Top))
 	}
-	return paging.New("azure "+op, q.Cursor, func(ctx context.Context, link string) (paging.Page[T], error) {
-		if link == "" {
-			link = s.url(path, query)
-		}
+	return pages(s, op, s.url(path, query), q.Cursor, q.Top, parse)
+}
+
+// pages goes from page to page along the links of the answers, which the pinned
+// transport keeps on our hosts; top > 0 ends it with the page that has so many rows.
+func pages[T any](s *service, op, first, cursor string, top int, parse func(lenient.Object) (T, error)) *List[T] {
+	return paging.New("azure "+op, cursor, func(ctx context.Context, link string) (paging.Page[T], error) {
+		link = cmp.Or(link, first)
 		env, err := send(ctx, s, request{call: s.call(op, resilience.Read), method: http.MethodGet, url: link}, into[odataPage](op))
 		if err != nil {
 			return paging.Page[T]{}, emptyIfNone(op, err)
 		}
-		p := paging.Page[T]{Next: env.NextLink}
+		p := paging.Page[T]{Next: cmp.Or(env.NextLink, env.ARMLink)}
 		for _, raw := range env.Value {
 			p.Rows = append(p.Rows, readRow(op, raw, parse))
 		}
-		if q.Top > 0 && len(p.Rows) >= q.Top {
+		if top > 0 && len(p.Rows) >= top {
 			p.Next = "" // a link after the last wanted row is not for us
 		}
 		return p, nil

@@ -95,8 +95,15 @@ func newAPIError(operation string, resp *http.Response, body []byte) *APIError {
 	if e.Status == http.StatusForbidden {
 		e.Hint = "the app lacks the permission of this operation, or an administrator has not consented to it"
 	}
+	if e.Code == codeUnregistered {
+		e.Hint = "register the resource provider in the subscription: az provider register --namespace <its name>"
+	}
 	return e
 }
+
+// codeUnregistered is Resource Manager's 409 of a subscription that has never used
+// the resource provider. Registering it is left to whoever owns the subscription.
+const codeUnregistered = "MissingSubscriptionRegistration"
 
 func requestID(h http.Header) string {
 	for _, name := range []string{"x-ms-request-id", "request-id", "x-ms-correlation-request-id"} {

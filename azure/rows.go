@@ -9,10 +9,11 @@ import (
 	"github.com/jurymast/jurymast/internal/paging"
 )
 
-// odataPage is a page of any Defender list.
+// odataPage is a page of any list: Defender's and Graph's, or Resource Manager's.
 type odataPage struct {
 	Value    []json.RawMessage `json:"value"`
 	NextLink string            `json:"@odata.nextLink"`
+	ARMLink  string            `json:"nextLink"`
 }
 
 // rawOf is the row as JSON again.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -20,6 +21,7 @@ import (
 type service struct {
 	c        *Client
 	name     string // in errors and telemetry, behind "azure."
+	version  string // sent as api-version, if not empty
 	endpoint endpoint
 	policy   *resilience.Policy
 	pipeline runtime.Pipeline
@@ -73,6 +75,11 @@ func (s *service) call(op string, kind resilience.Kind) resilience.Call {
 // url is the address of something of the service.
 func (s *service) url(path string, query url.Values) string {
 	u := s.endpoint.url + path
+	if s.version != "" {
+		all := url.Values{"api-version": {s.version}}
+		maps.Copy(all, query)
+		query = all
+	}
 	if len(query) > 0 {
 		u += "?" + strings.ReplaceAll(query.Encode(), "+", "%20")
 	}

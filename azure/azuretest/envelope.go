@@ -18,6 +18,7 @@ type apiError struct {
 	code    string
 	message string
 	header  http.Header // added to the answer; may be nil
+	details []detail    // where the envelope has them
 }
 
 func (e *apiError) Error() string { return e.code + ": " + e.message }

@@ -58,6 +58,12 @@ type Config struct {
 	// any minute and in any hour. Default 100 and 1500; negative means no limit.
 	MinuteQuota, HourQuota int
 
+	// ARM is Azure Resource Manager.
+	ARM ARM
+
+	// Sentinel is Microsoft Sentinel.
+	Sentinel Sentinel
+
 	// Faults is the script of what goes wrong; nil starts with an empty plan.
 	Faults *fault.Plan
 
@@ -87,6 +93,8 @@ func (c Config) withDefaults() (Config, error) {
 		c.Roles = []string{roleMachineRead, roleMachineReadWrite, roleMachineIsolate}
 	}
 	c.Roles = slices.Clone(c.Roles)
+	setDefault(&c.ARM.PageSize, 50)
+	c.Sentinel = c.Sentinel.withDefaults()
 	return c, nil
 }
 
@@ -115,6 +123,10 @@ type Server struct {
 	machines machineList
 	actions  []*actionRecord // in the order accepted
 	failNext []string        // how the next accepted actions end
+
+	workspaces   []*workspace
+	armThrottle  armThrottle
+	unregistered []string // resource providers
 }
 
 // The first name is what the server is called where there is no socket. It
@@ -131,7 +143,7 @@ func NewServer(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, counters: map[string]int{}, tokens: map[string]*token{}}
+	s := &Server{cfg: cfg, counters: map[string]int{}, tokens: map[string]*token{}, unregistered: slices.Clone(cfg.ARM.Unregistered)}
 	for i, m := range cfg.Machines {
 		if m.ID == "" && m.ComputerDNSName == "" {
 			return nil, fmt.Errorf("azuretest: Config.Machines[%d] has neither ID nor ComputerDNSName", i)
@@ -141,7 +153,10 @@ func NewServer(cfg Config) (*Server, error) {
 		}
 	}
 	s.entra = s.entraHandler()
-	s.products = []*product{s.defender()}
+	for _, w := range cfg.Sentinel.Workspaces {
+		s.workspaces = append(s.workspaces, &workspace{Workspace: w})
+	}
+	s.products = []*product{s.defender(), s.arm(), s.threatIntel()}
 	hosts := []string{baseHost, loginHost}
 	for _, p := range s.products {
 		hosts = append(hosts, p.hosts...)

@@ -1,0 +1,143 @@
+package azure_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/jurymast/jurymast/azure"
+	"github.com/jurymast/jurymast/azure/azuretest"
+	"github.com/jurymast/jurymast/resilience"
+	"github.com/jurymast/jurymast/resilience/fault"
+)
+
+// Refused for its etag, a change was not made, even if somebody else has made the
+// same: it is applied to theirs.
+func TestAnotherWritersSameWordsAreNotTakenForOurs(t *testing.T) {
+	soc(t, azuretest.Config{}, nil, func(t *testing.T, srv *azuretest.Server, w *azure.SentinelWorkspace) {
+		id := srv.AddSentinelIncident(azuretest.SentinelIncident{})
+		calls := 0
+		i, err := w.UpdateIncident(t.Context(), id, func(i *azure.SentinelIncident) error {
+			if calls++; calls == 1 {
+				srv.SetSentinelProperty(id, "description", json.RawMessage(`"seen. "`))
+			}
+			i.Description += "seen. "
+			return nil
+		})
+		if err != nil || i.Description != "seen. seen. " {
+			t.Errorf("%q, %v", i.Description, err)
+		}
+	})
+}
+
+// A label that is changed in its place is a change.
+func TestALabelChangedInPlace(t *testing.T) {
+	soc(t, azuretest.Config{}, nil, func(t *testing.T, srv *azuretest.Server, w *azure.SentinelWorkspace) {
+		id := srv.AddSentinelIncident(azuretest.SentinelIncident{Properties: map[string]json.RawMessage{"labels": json.RawMessage(`[{"labelName":"a"}]`)}})
+		i, err := w.UpdateIncident(t.Context(), id, func(i *azure.SentinelIncident) error { i.Labels[0] = "b"; return nil })
+		if err != nil || !slices.Equal(i.Labels, []string{"b"}) || property(incidents(srv)[0], "labels") != `[{"labelName":"b"}]` {
+			t.Errorf("%v, %v, %s", i.Labels, err, property(incidents(srv)[0], "labels"))
+		}
+	})
+}
+
+func TestAChangeThatMakesNoSenseOrFailsIsNotSent(t *testing.T) {
+	soc(t, azuretest.Config{}, nil, func(t *testing.T, srv *azuretest.Server, w *azure.SentinelWorkspace) {
+		id := srv.AddSentinelIncident(azuretest.SentinelIncident{})
+		mine := errors.New("mine")
+		for name, change := range map[string]func(*azure.SentinelIncident) error{
+			"title":          func(i *azure.SentinelIncident) error { i.Title = ""; return nil },
+			"severity":       func(i *azure.SentinelIncident) error { i.Severity = "high"; return nil },
+			"status":         func(i *azure.SentinelIncident) error { i.Status = ""; return nil },
+			"classification": func(i *azure.SentinelIncident) error { i.Status = azure.SentinelClosed; return nil },
+			"own":            func(*azure.SentinelIncident) error { return mine },
+		} {
+			_, err := w.UpdateIncident(t.Context(), id, change)
+			if name == "own" && err != mine || name != "own" && resilience.Of(err).Class != resilience.Misuse {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		// What is not changed may be what it likes.
+		srv.SetSentinelProperty(id, "severity", json.RawMessage(`"Critical"`))
+		srv.SetSentinelProperty(id, "title", json.RawMessage(`""`))
+		srv.SetSentinelProperty(id, "status", json.RawMessage(`"Closed"`)) // without a classification
+		srv.Faults().Add(fault.Rule{Kind: fault.Status, Status: 400, Method: http.MethodPut, Path: "/subscriptions"})
+		if _, err := w.UpdateIncident(t.Context(), id, func(i *azure.SentinelIncident) error { i.Description = "x"; return nil }); resilience.Of(err).Status != 400 {
+			t.Errorf("got %v", err)
+		}
+		if n := sent(srv, http.MethodPut, id); n != 1 {
+			t.Errorf("%d PUTs", n)
+		}
+	})
+}
+
+// Without an etag a PUT would put back what others have changed since.
+func TestAnIncidentWithoutAnETagIsNotChanged(t *testing.T) {
+	soc(t, azuretest.Config{}, nil, func(t *testing.T, srv *azuretest.Server, w *azure.SentinelWorkspace) {
+		srv.Faults().Add(fault.Rule{
+			Kind: fault.Status, Status: 200, Method: http.MethodGet, Path: "/subscriptions",
+			Body: `{"name":"` + alert.ID + `","properties":{"title":"x","severity":"High","status":"New"}}`,
+		})
+		_, err := w.UpdateIncident(t.Context(), alert.ID, func(i *azure.SentinelIncident) error { i.Title = "y"; return nil })
+		if err == nil || resilience.Of(err).Sent != resilience.NotSent || sent(srv, http.MethodPut, "") != 0 {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func TestAReadThatFailsBeforeAChangeMeansNothingWasSent(t *testing.T) {
+	soc(t, azuretest.Config{}, nil, func(t *testing.T, srv *azuretest.Server, w *azure.SentinelWorkspace) {
+		srv.Faults().Add(fault.Rule{Kind: fault.Status, Status: 503, Method: http.MethodGet, Path: "/subscriptions"})
+		_, err1 := w.CreateIncident(t.Context(), alert)
+		_, err2 := w.UpdateIncident(t.Context(), alert.ID, func(*azure.SentinelIncident) error { return nil })
+		for _, err := range []error{err1, err2} {
+			if f := resilience.Of(err); err == nil || f.Sent != resilience.NotSent {
+				t.Errorf("%v: %v", f.Sent, err)
+			}
+		}
+	})
+}
+
+// The pause before a change is applied again ends with the caller's context; that the
+// last PUT was refused is not forgotten.
+func TestAWaitingWriterLeavesAtOnce(t *testing.T) {
+	soc(t, azuretest.Config{}, nil, func(t *testing.T, srv *azuretest.Server, w *azure.SentinelWorkspace) {
+		id := srv.AddSentinelIncident(azuretest.SentinelIncident{})
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		begin := time.Now()
+		_, err := w.UpdateIncident(ctx, id, func(i *azure.SentinelIncident) error {
+			srv.SetSentinelProperty(id, "description", json.RawMessage(`"theirs"`))
+			time.AfterFunc(time.Microsecond, cancel)
+			i.Title = "ours"
+			return nil
+		})
+		if !errors.Is(err, context.Canceled) || resilience.Of(err).Status != http.StatusPreconditionFailed || time.Since(begin) > time.Millisecond {
+			t.Errorf("after %v: %v", time.Since(begin), err)
+		}
+	})
+}
+
+func TestARowThatIsNoIncidentCostsThatRow(t *testing.T) {
+	soc(t, azuretest.Config{}, nil, func(t *testing.T, srv *azuretest.Server, w *azure.SentinelWorkspace) {
+		srv.Faults().Add(fault.Rule{
+			Kind: fault.Status, Status: 200, Path: "/subscriptions",
+			Body: `{"value":[{"name":"a"},{"properties":{}},7,{"name":"b","properties":{"title":3,"owner":"x","labels":[1],"severity":["High"]}}]}`,
+		})
+		var got, odd int
+		for i, err := range w.Incidents(azure.IncidentQuery{}).All(t.Context()) {
+			if _, ok := errors.AsType[*azure.RowError](err); ok {
+				odd++
+			} else if got++; err != nil || i.ID != "b" || i.Title != "3" || i.Labels != nil {
+				t.Errorf("%+v, %v", i, err)
+			}
+		}
+		if got != 1 || odd != 3 {
+			t.Errorf("%d, %d odd", got, odd)
+		}
+	})
+}
