@@ -61,6 +61,15 @@ type Config struct {
 	// ARM is Azure Resource Manager.
 	ARM ARM
 
+	// CloudAlerts, CloudScores, Assessments and CloudPlans are what Defender for Cloud
+	// knows from the start; Availability and HealthEvents what Azure says of itself.
+	CloudAlerts  []CloudAlert
+	CloudScores  []CloudScore
+	Assessments  []Assessment
+	CloudPlans   []CloudPlan
+	Availability []Availability
+	HealthEvents []HealthEvent
+
 	// Faults is the script of what goes wrong; nil starts with an empty plan.
 	Faults *fault.Plan
 
@@ -122,6 +131,7 @@ type Server struct {
 
 	armThrottle  armThrottle
 	unregistered []string // resource providers
+	cloud        cloud
 }
 
 // The first name is what the server is called where there is no socket. It
@@ -146,6 +156,9 @@ func NewServer(cfg Config) (*Server, error) {
 		if !s.machines.put(m.withDefaults(cfg.Now())) {
 			return nil, fmt.Errorf("azuretest: Config.Machines[%d] repeats an ID", i)
 		}
+	}
+	if err := s.fillCloud(cfg); err != nil {
+		return nil, err
 	}
 	s.entra = s.entraHandler()
 	s.products = []*product{s.defender(), s.arm()}
