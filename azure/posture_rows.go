@@ -97,19 +97,9 @@ func parseAssessment(o lenient.Object) (Assessment, error) {
 		return Assessment{}, errors.New("no id")
 	}
 	if a.ResourceID == "" {
-		a.ResourceID = parent(a.ID, assessmentsKind)
+		a.ResourceID = parent(a.ID, "Microsoft.Security", "assessments")
 	}
 	return a, nil
-}
-
-// parent is the ARM id of what an extension, such as an assessment, hangs on; "" if it
-// cannot be told.
-func parent(id, kind string) string {
-	i := strings.LastIndex(strings.ToLower(id), strings.ToLower(kind)+"/")
-	if i < 0 {
-		return ""
-	}
-	return id[:i]
 }
 
 // PlanTier says whether a plan is on.

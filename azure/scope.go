@@ -99,6 +99,18 @@ func suffix(kinds []string) string {
 	return strings.Join(named, "/")
 }
 
+// parent is the ARM id of what an extension, such as an assessment, hangs on; "" if it
+// cannot be told.
+func parent(id string, extension ...string) string {
+	parts := strings.Split(id, "/")
+	for i := len(parts) - 1; i >= 0; i-- {
+		if is(parts[i:], append([]string{"providers"}, extension...)...) {
+			return strings.Join(parts[:i], "/")
+		}
+	}
+	return ""
+}
+
 // scopeList lists a kind of things under a scope.
 func scopeList[T any](s *service, op string, q ScopeQuery, l level, kind string, parse func(lenient.Object) (T, error)) *List[T] {
 	path, err := scopePath(op, q.Scope, l)

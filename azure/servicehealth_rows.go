@@ -39,7 +39,7 @@ type Availability struct {
 func parseAvailability(o lenient.Object) (Availability, error) {
 	p := o.Object("properties")
 	a := Availability{
-		ResourceID: parent(o.Str("id"), healthProvider),
+		ResourceID: parent(o.Str("id"), "Microsoft.ResourceHealth"),
 		State:      known(p.Str("availabilityState"), Available, Unavailable, Degraded, Unknown),
 		Title:      p.Str("title"), Summary: p.Str("summary"), ReasonType: p.Str("reasonType"),
 		Occurred: p.Time("occuredTime"), // so spelled by Azure

@@ -19,8 +19,7 @@ var (
 
 // scopeOf is the scope of a request for something of a resource provider.
 func scopeOf(r *http.Request, provider string) string {
-	i := strings.LastIndex(strings.ToLower(r.URL.Path), "/providers/"+strings.ToLower(provider)+"/")
-	return r.URL.Path[:max(i, 0)]
+	return r.URL.Path[:max(strings.LastIndex(r.URL.Path, "/providers/"+provider+"/"), 0)]
 }
 
 // within reports whether an id is a scope or below it. Every subscription is taken to
