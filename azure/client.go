@@ -22,6 +22,8 @@ type Client struct {
 	Posture *Posture
 	// ServiceHealth is what Azure says of its own health: evidence, not truth.
 	ServiceHealth *ServiceHealth
+	// Sentinel is Microsoft Sentinel.
+	Sentinel *Sentinel
 
 	cfg        Config
 	place      place
@@ -67,6 +69,9 @@ func New(cfg Config) (*Client, error) {
 		return nil, err
 	}
 	c.Posture, c.ServiceHealth = newPosture(c), newServiceHealth(c)
+	if c.Sentinel, err = newSentinel(c); err != nil {
+		return nil, err
+	}
 	return c, nil
 }
 

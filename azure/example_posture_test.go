@@ -11,11 +11,10 @@ import (
 
 // Which alerts are about a machine that another source knows, and how it is watched.
 func ExamplePosture() {
-	const subscription = "11111111-2222-4333-8444-555555555555"
-	const machine = "/subscriptions/" + subscription + "/resourceGroups/web/providers/Microsoft.Compute/virtualMachines/web-1"
+	const machine = "/subscriptions/" + azuretest.SubscriptionID + "/resourceGroups/web/providers/Microsoft.Compute/virtualMachines/web-1"
 	cloud, err := azuretest.NewServer(azuretest.Config{
-		CloudAlerts: []azuretest.CloudAlert{{Subscription: subscription, ResourceGroup: "web", DisplayName: "Suspicious process", Resources: []string{machine}}},
-		CloudScores: []azuretest.CloudScore{{Subscription: subscription, Current: 23.5, Max: 39}},
+		CloudAlerts: []azuretest.CloudAlert{{ResourceGroup: "web", DisplayName: "Suspicious process", Resources: []string{machine}}},
+		CloudScores: []azuretest.CloudScore{{Current: 23.5, Max: 39}},
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -30,8 +29,8 @@ func ExamplePosture() {
 	ctx := context.Background()
 	defer c.Close(ctx)
 
-	known := azure.ResourceKey("/subscriptions/" + subscription + "/resourcegroups/WEB/providers/microsoft.compute/virtualmachines/WEB-1")
-	for a, err := range c.Posture.Alerts(azure.CloudAlertQuery{Scope: subscription}).All(ctx) {
+	known := azure.ResourceKey("/subscriptions/" + azuretest.SubscriptionID + "/resourcegroups/WEB/providers/microsoft.compute/virtualmachines/WEB-1")
+	for a, err := range c.Posture.Alerts(azure.CloudAlertQuery{Scope: azuretest.SubscriptionID}).All(ctx) {
 		if err != nil {
 			log.Fatal(err)
 		}
@@ -44,7 +43,7 @@ func ExamplePosture() {
 			log.Fatal(err)
 		}
 	}
-	if s, err := c.Posture.Score(ctx, subscription, azure.DefaultScore); err == nil && s.Scored {
+	if s, err := c.Posture.Score(ctx, azuretest.SubscriptionID, azure.DefaultScore); err == nil && s.Scored {
 		fmt.Printf("%.0f%%\n", 100*s.Ratio)
 	}
 	// Output:

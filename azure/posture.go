@@ -70,7 +70,7 @@ func (p *Posture) Alerts(q CloudAlertQuery) *List[CloudAlert] {
 	if q.Location != "" {
 		location, err := armPath(opCloudAlerts, "locations", q.Location)
 		if err != nil {
-			return refused[CloudAlert](opCloudAlerts, err)
+			return failed[CloudAlert](opCloudAlerts, err)
 		}
 		kind = securityProvider + location + "/alerts"
 	}

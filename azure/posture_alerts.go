@@ -31,6 +31,11 @@ const (
 	CloudHigh          CloudSeverity = "High"
 )
 
+var (
+	cloudSeverities  = []CloudSeverity{CloudInformational, CloudLow, CloudMedium, CloudHigh}
+	cloudAlertStates = []CloudAlertStatus{CloudAlertActive, CloudAlertInProgress, CloudAlertResolved, CloudAlertDismissed}
+)
+
 // CloudAlert is an alert of Defender for Cloud. Fields that were left out, or filled
 // with something unexpected, are zero; Raw has everything.
 type CloudAlert struct {
@@ -76,8 +81,8 @@ func parseCloudAlert(o lenient.Object) (CloudAlert, error) {
 	a := CloudAlert{
 		ID: o.Str("id"), Name: o.Str("name"), SystemAlertID: p.Str("systemAlertId"), Type: p.Str("alertType"),
 		DisplayName: p.Str("alertDisplayName"), Description: p.Str("description"),
-		Severity: known(p.Str("severity"), CloudInformational, CloudLow, CloudMedium, CloudHigh),
-		Status:   known(p.Str("status"), CloudAlertActive, CloudAlertInProgress, CloudAlertResolved, CloudAlertDismissed),
+		Severity: known(p.Str("severity"), cloudSeverities),
+		Status:   known(p.Str("status"), cloudAlertStates),
 		Intent:   p.Str("intent"), Techniques: p.Strs("techniques"), CompromisedEntity: p.Str("compromisedEntity"),
 		Product: p.Str("productName"), URI: p.Str("alertUri"), CorrelationKey: p.Str("correlationKey"),
 		Incident: strings.EqualFold(p.Str("isIncident"), "true"), Start: p.Time("startTimeUtc"), End: p.Time("endTimeUtc"),

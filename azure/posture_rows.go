@@ -86,7 +86,7 @@ func parseAssessment(o lenient.Object) (Assessment, error) {
 	a := Assessment{
 		ID: o.Str("id"), Name: o.Str("name"), DisplayName: p.Str("displayName"),
 		Status: AssessmentStatus{
-			Code:  known(status.Str("code"), AssessmentHealthy, AssessmentUnhealthy, AssessmentNotApplicable),
+			Code:  known(status.Str("code"), []AssessmentCode{AssessmentHealthy, AssessmentUnhealthy, AssessmentNotApplicable}),
 			Cause: status.Str("cause"), Description: status.Str("description"),
 		},
 		// The service has been seen to write these two with capitals (from memory).
@@ -136,7 +136,7 @@ type PlanExtension struct {
 func parseCloudPlan(o lenient.Object) (CloudPlan, error) {
 	p := o.Object("properties")
 	c := CloudPlan{
-		ID: o.Str("id"), Name: o.Str("name"), Tier: known(p.Str("pricingTier"), PlanFree, PlanStandard),
+		ID: o.Str("id"), Name: o.Str("name"), Tier: known(p.Str("pricingTier"), []PlanTier{PlanFree, PlanStandard}),
 		SubPlan: p.Str("subPlan"), Coverage: p.Str("resourcesCoverageStatus"), Enabled: p.Time("enablementTime"),
 		AsOf: time.Now().UTC(), Raw: rawOf(o),
 	}

@@ -1,12 +1,10 @@
 package azure
 
 import (
-	"context"
 	"slices"
 	"strings"
 
 	"github.com/jurymast/jurymast/internal/lenient"
-	"github.com/jurymast/jurymast/internal/paging"
 	"github.com/jurymast/jurymast/resilience"
 )
 
@@ -115,22 +113,7 @@ func parent(id string, extension ...string) string {
 func scopeList[T any](s *service, op string, q ScopeQuery, l level, kind string, parse func(lenient.Object) (T, error)) *List[T] {
 	path, err := scopePath(op, q.Scope, l)
 	if err != nil {
-		return refused[T](op, err)
+		return failed[T](op, err)
 	}
 	return armList(s, op, path+kind, nil, q.Cursor, parse)
-}
-
-// refused is a list whose query was wrong.
-func refused[T any](op string, err error) *List[T] {
-	return paging.New("azure "+op, "", func(context.Context, string) (paging.Page[T], error) { return paging.Page[T]{}, err })
-}
-
-// known is a word of Microsoft's in the case that we write it in, so that == will do.
-func known[T ~string](word string, words ...T) T {
-	for _, w := range words {
-		if strings.EqualFold(word, string(w)) {
-			return w
-		}
-	}
-	return T(word)
 }

@@ -72,7 +72,7 @@ func (h *ServiceHealth) Events(q EventQuery) *List[HealthEvent] {
 	if q.Subscription != "" {
 		var err error
 		if path, err = scopePath(opEvents, q.Subscription, inSubscription); err != nil {
-			return refused[HealthEvent](opEvents, err)
+			return failed[HealthEvent](opEvents, err)
 		}
 	}
 	query := url.Values{}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,6 +22,8 @@ const (
 	Degraded    AvailabilityState = "Degraded"
 	Unknown     AvailabilityState = "Unknown"
 )
+
+var availabilityStates = []AvailabilityState{Available, Unavailable, Degraded, Unknown}
 
 // Availability is what Azure says of one resource. The fields are those of the
 // examples in azure-rest-api-specs: one that is missing is zero, Raw has everything.
@@ -40,7 +43,7 @@ func parseAvailability(o lenient.Object) (Availability, error) {
 	p := o.Object("properties")
 	a := Availability{
 		ResourceID: parent(o.Str("id"), "Microsoft.ResourceHealth"),
-		State:      known(p.Str("availabilityState"), Available, Unavailable, Degraded, Unknown),
+		State:      known(p.Str("availabilityState"), availabilityStates),
 		Title:      p.Str("title"), Summary: p.Str("summary"), ReasonType: p.Str("reasonType"),
 		Occurred: p.Time("occuredTime"), // so spelled by Azure
 		Reported: p.Time("reportedTime"), AsOf: time.Now().UTC(), Raw: rawOf(o),
@@ -48,9 +51,7 @@ func parseAvailability(o lenient.Object) (Availability, error) {
 	if a.ResourceID == "" {
 		return Availability{}, errors.New("no id of a resource")
 	}
-	switch a.State {
-	case Available, Unavailable, Degraded:
-	default:
+	if !slices.Contains(availabilityStates, a.State) {
 		a.State = Unknown
 	}
 	return a, nil

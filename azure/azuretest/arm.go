@@ -57,6 +57,7 @@ func (s *Server) arm() *product {
 	}
 	s.posture(p)
 	s.serviceHealth(p)
+	s.sentinel(p)
 	s.notServed(p)
 	return p
 }

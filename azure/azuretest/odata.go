@@ -23,6 +23,7 @@ import (
 // schema is what a filter over rows of type T may name.
 type schema[T any] struct {
 	typ    string              // the vendor's name of the type, for messages
+	under  string              // of Resource Manager: fields may be named under this, "properties"
 	fields map[string]field[T] // by lower-case name
 }
 
@@ -99,6 +100,9 @@ func parseFilter[T any](src string, over schema[T]) (func(T) bool, error) {
 	tokens, err := lex(src)
 	if err != nil {
 		return nil, err
+	}
+	if over.under != "" {
+		tokens = flatten(tokens, over.under)
 	}
 	p := &parser[T]{src: src, tokens: tokens, schema: over}
 	match, err := p.or()

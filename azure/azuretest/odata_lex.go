@@ -52,6 +52,19 @@ func lex(src string) ([]lexeme, error) {
 	return append(out, lexeme{lexEnd, "", len(src)}), nil
 }
 
+// flatten makes one word of a field that is named under another: properties/status.
+func flatten(tokens []lexeme, under string) []lexeme {
+	var out []lexeme
+	for i := 0; i < len(tokens); i++ {
+		if i+2 < len(tokens) && tokens[i].kind == lexWord && tokens[i].text == under &&
+			tokens[i+1].kind == lexSign && tokens[i+1].text == "/" && tokens[i+2].kind == lexWord {
+			i += 2
+		}
+		out = append(out, tokens[i])
+	}
+	return out
+}
+
 // unquote reads the string literal s begins with; a quote inside is doubled.
 func unquote(s string) (text string, length int, ok bool) {
 	var b strings.Builder

@@ -1,7 +1,6 @@
 package azuretest
 
 import (
-	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -11,7 +10,7 @@ import (
 
 // CloudAlert is an alert of Defender for Cloud.
 type CloudAlert struct {
-	Subscription      string // required
+	Subscription      string // default [SubscriptionID]
 	ResourceGroup     string // "" is an alert of the subscription
 	Location          string // default "westeurope"
 	Name              string // default follows from the order
@@ -55,6 +54,7 @@ func (s *Server) AddCloudAlert(a CloudAlert) CloudAlert {
 	if a.Name == "" {
 		a.Name = "2518000000000000000_" + s.nextIDLocked("cloud alert")
 	}
+	setDefault(&a.Subscription, SubscriptionID)
 	setDefault(&a.Location, "westeurope")
 	setDefault(&a.Type, "VM_EICAR")
 	setDefault(&a.Severity, "High")
@@ -86,11 +86,8 @@ type cloud struct {
 	events       []HealthEvent
 }
 
-func (s *Server) fillCloud(cfg Config) error {
-	for i, a := range cfg.CloudAlerts {
-		if a.Subscription == "" {
-			return fmt.Errorf("azuretest: Config.CloudAlerts[%d] has no Subscription", i)
-		}
+func (s *Server) fillCloud(cfg Config) {
+	for _, a := range cfg.CloudAlerts {
 		s.AddCloudAlert(a)
 	}
 	for _, c := range cfg.CloudScores {
@@ -108,7 +105,6 @@ func (s *Server) fillCloud(cfg Config) error {
 	for _, e := range cfg.HealthEvents {
 		s.SetHealthEvent(e)
 	}
-	return nil
 }
 
 // Azure roles of Defender for Cloud (facts/microsoft.md 2.7).

@@ -10,7 +10,7 @@ import (
 
 // CloudScore is a secure score of a subscription.
 type CloudScore struct {
-	Subscription string
+	Subscription string // default [SubscriptionID]
 	Name         string // default "ascScore"
 	DisplayName  string // default "ASC score"
 	Current      float64
@@ -24,6 +24,7 @@ func (c CloudScore) id() string {
 
 // SetCloudScore adds a score, in place of the one that has its name.
 func (s *Server) SetCloudScore(c CloudScore) {
+	setDefault(&c.Subscription, SubscriptionID)
 	setDefault(&c.Name, "ascScore")
 	setDefault(&c.DisplayName, "ASC score")
 	s.mu.Lock()

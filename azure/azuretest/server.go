@@ -70,6 +70,9 @@ type Config struct {
 	Availability []Availability
 	HealthEvents []HealthEvent
 
+	// Sentinel is Microsoft Sentinel.
+	Sentinel Sentinel
+
 	// Faults is the script of what goes wrong; nil starts with an empty plan.
 	Faults *fault.Plan
 
@@ -100,6 +103,7 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	c.Roles = slices.Clone(c.Roles)
 	setDefault(&c.ARM.PageSize, 50)
+	c.Sentinel = c.Sentinel.withDefaults()
 	return c, nil
 }
 
@@ -129,6 +133,7 @@ type Server struct {
 	actions  []*actionRecord // in the order accepted
 	failNext []string        // how the next accepted actions end
 
+	workspaces   []*workspace
 	armThrottle  armThrottle
 	unregistered []string // resource providers
 	cloud        cloud
@@ -157,11 +162,12 @@ func NewServer(cfg Config) (*Server, error) {
 			return nil, fmt.Errorf("azuretest: Config.Machines[%d] repeats an ID", i)
 		}
 	}
-	if err := s.fillCloud(cfg); err != nil {
-		return nil, err
-	}
+	s.fillCloud(cfg)
 	s.entra = s.entraHandler()
-	s.products = []*product{s.defender(), s.arm()}
+	for _, w := range cfg.Sentinel.Workspaces {
+		s.workspaces = append(s.workspaces, &workspace{Workspace: w})
+	}
+	s.products = []*product{s.defender(), s.arm(), s.threatIntel()}
 	hosts := []string{baseHost, loginHost}
 	for _, p := range s.products {
 		hosts = append(hosts, p.hosts...)
