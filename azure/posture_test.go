@@ -173,7 +173,8 @@ func TestForeignIDsAreNeverSent(t *testing.T) {
 		ctx := t.Context()
 		alert := srv.CloudAlerts()[0].ID()
 		for _, id := range []string{
-			"", "a1", vm, "/subscriptions/" + sub, alert + "/dismiss", strings.Replace(alert, "alerts", "tasks", 1),
+			"", "a1", vm, "/subscriptions/" + sub, alert + "/dismiss", "/subscriptions/" + sub + "/alerts/a1",
+			strings.Replace(alert, "Microsoft.Security", "Microsoft.SecurityInsights", 1), strings.Replace(alert, "/locations/westeurope", "", 1), strings.Replace(alert, "alerts", "tasks", 1),
 			strings.Replace(alert, "rg (prod)", "..", 1), strings.Replace(alert, "a1", "..", 1), "https://evil.test" + alert,
 			"/x" + alert, strings.Replace(alert, sub, "", 1),
 		} {
@@ -354,7 +355,7 @@ func TestPostureSaysWhenItWasRead(t *testing.T) {
 func TestOneBadRowDoesNotEndTheList(t *testing.T) {
 	cloud(t, posture(), nil, func(t *testing.T, srv *azuretest.Server, c *azure.Client) {
 		srv.Faults().Add(fault.Rule{Kind: fault.Status, Status: 200, Path: "/subscriptions/", Body: `{"value":[
-			{"name":"no id"},7,{"id":"a","properties":{"severity":9,"entities":{},"resourceIdentifiers":[7,{"type":"azureResource","azureResourceId":"/r"}],
+			{"name":"no id"},7,{"id":"a","properties":{"severity":9,"entities":{},"resourceIdentifiers":[7,{"type":"azureResource","azureResourceId":"/r"},{"type":"Other","azureResourceId":"/not"}],
 			"extendedProperties":{"n":9007199254740993},"future":1}},{"id":"b"}]}`})
 		var good []azure.CloudAlert
 		bad := 0
@@ -370,7 +371,7 @@ func TestOneBadRowDoesNotEndTheList(t *testing.T) {
 		if bad != 2 || len(good) != 2 || good[1].ID != "b" || !strings.Contains(string(good[0].Raw), "future") {
 			t.Fatalf("%d bad, good %+v", bad, good)
 		}
-		if r := good[0].Resources; len(r) != 2 || r[0].ResourceID != "" || r[1].ResourceID != "/r" || good[0].ExtendedProperties["n"] != "9007199254740993" {
+		if r := good[0].Resources; len(r) != 3 || r[0].ResourceID != "" || r[1].ResourceID != "/r" || r[2].ResourceID != "" || good[0].ExtendedProperties["n"] != "9007199254740993" {
 			t.Errorf("%+v", good[0])
 		}
 	})
