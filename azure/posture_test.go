@@ -27,8 +27,10 @@ const (
 func posture() azuretest.Config {
 	return azuretest.Config{
 		CloudAlerts: []azuretest.CloudAlert{
-			{Subscription: sub, ResourceGroup: "rg (prod)", Name: "a1", Resources: []string{vm}, Workspace: "w1", CompromisedEntity: "vm#1", Severity: "low",
-				Techniques: []string{"T1059"}, ExtendedProperties: map[string]string{"user": "x"}},
+			{
+				Subscription: sub, ResourceGroup: "rg (prod)", Name: "a1", Resources: []string{vm}, Workspace: "w1", CompromisedEntity: "vm#1", Severity: "low",
+				Techniques: []string{"T1059"}, ExtendedProperties: map[string]string{"user": "x"},
+			},
 			{Subscription: sub, ResourceGroup: "rg2", Name: "a2", Location: "centralus", Status: "Dismissed"},
 			{Subscription: sub, Name: "a3"},
 			{Subscription: other, Name: "a4"},
@@ -45,8 +47,10 @@ func posture() azuretest.Config {
 			{ResourceID: "/subscriptions/" + other, Name: "n1", Code: "Healthy"},
 		},
 		CloudPlans: []azuretest.CloudPlan{
-			{Scope: "/subscriptions/" + sub, Name: "VirtualMachines", Tier: "Standard", SubPlan: "P2", Coverage: "PartiallyCovered",
-				Enabled: time.Date(2023, 3, 1, 12, 0, 0, 0, time.UTC), Extensions: []string{"AgentlessVmScanning"}},
+			{
+				Scope: "/subscriptions/" + sub, Name: "VirtualMachines", Tier: "Standard", SubPlan: "P2", Coverage: "PartiallyCovered",
+				Enabled: time.Date(2023, 3, 1, 12, 0, 0, 0, time.UTC), Extensions: []string{"AgentlessVmScanning"},
+			},
 			{Scope: "/subscriptions/" + sub, Name: "Dns"},
 			{Scope: vm, Name: "VirtualMachines", Tier: "Standard", SubPlan: "P1"},
 			{Scope: vm2, Name: "VirtualMachines", Tier: "Standard", Inherited: "/subscriptions/" + sub},

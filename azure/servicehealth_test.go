@@ -29,8 +29,10 @@ func TestUnknownIsNeverAvailable(t *testing.T) {
 			`{"availabilityState":0}`: azure.Unknown, `{"availabilityState":{"value":"Available"}}`: azure.Unknown, `{"availabilityState":["Available"]}`: azure.Unknown,
 			`{}`: azure.Unknown, `null`: azure.Unknown, `"Available"`: azure.Unknown,
 		} {
-			remove := srv.Faults().Add(fault.Rule{Kind: fault.Status, Status: 200, Path: "/subscriptions/",
-				Body: `{"id":"` + vm + `/providers/Microsoft.ResourceHealth/AvailabilityStatueses/current","properties":` + body + `}`})
+			remove := srv.Faults().Add(fault.Rule{
+				Kind: fault.Status, Status: 200, Path: "/subscriptions/",
+				Body: `{"id":"` + vm + `/providers/Microsoft.ResourceHealth/AvailabilityStatueses/current","properties":` + body + `}`,
+			})
 			a, err := c.ServiceHealth.Resource(ctx, vm)
 			remove()
 			if err != nil || a.State != want || a.ResourceID != vm {

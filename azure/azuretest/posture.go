@@ -129,7 +129,9 @@ func (s *Server) posture(p *product) {
 	for _, scope := range groupScope {
 		for verb, status := range alertVerbs {
 			s.handleARM(p, "POST "+scope+"/providers/Microsoft.Security/locations/{location}/alerts/{alert}/"+verb, armOperation{
-				"Microsoft.Security/locations/alerts/" + verb + "/action", []string{"2022-01-01"}, []string{roleSecurityAdmin},
+				"Microsoft.Security/locations/alerts/" + verb + "/action",
+				[]string{"2022-01-01"},
+				[]string{roleSecurityAdmin},
 				http.StatusNoContent, s.alertStatus(status),
 			})
 		}
