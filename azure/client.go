@@ -18,6 +18,10 @@ import (
 type Client struct {
 	// Defender is Microsoft Defender for Endpoint.
 	Defender *Defender
+	// Posture is Microsoft Defender for Cloud.
+	Posture *Posture
+	// ServiceHealth is what Azure says of its own health: evidence, not truth.
+	ServiceHealth *ServiceHealth
 	// Sentinel is Microsoft Sentinel.
 	Sentinel *Sentinel
 
@@ -64,6 +68,7 @@ func New(cfg Config) (*Client, error) {
 	if c.management, err = newManagement(c); err != nil {
 		return nil, err
 	}
+	c.Posture, c.ServiceHealth = newPosture(c), newServiceHealth(c)
 	if c.Sentinel, err = newSentinel(c); err != nil {
 		return nil, err
 	}

@@ -55,6 +55,8 @@ func (s *Server) arm() *product {
 		name: "arm", hosts: []string{armHost}, prefixes: []string{"/subscriptions/", "/providers/"},
 		audiences: armAudiences, refuse: writeARMError, mux: http.NewServeMux(),
 	}
+	s.posture(p)
+	s.serviceHealth(p)
 	s.sentinel(p)
 	s.notServed(p)
 	return p

@@ -61,6 +61,15 @@ type Config struct {
 	// ARM is Azure Resource Manager.
 	ARM ARM
 
+	// CloudAlerts, CloudScores, Assessments and CloudPlans are what Defender for Cloud
+	// knows from the start; Availability and HealthEvents what Azure says of itself.
+	CloudAlerts  []CloudAlert
+	CloudScores  []CloudScore
+	Assessments  []Assessment
+	CloudPlans   []CloudPlan
+	Availability []Availability
+	HealthEvents []HealthEvent
+
 	// Sentinel is Microsoft Sentinel.
 	Sentinel Sentinel
 
@@ -127,6 +136,7 @@ type Server struct {
 	workspaces   []*workspace
 	armThrottle  armThrottle
 	unregistered []string // resource providers
+	cloud        cloud
 }
 
 // The first name is what the server is called where there is no socket. It
@@ -152,6 +162,7 @@ func NewServer(cfg Config) (*Server, error) {
 			return nil, fmt.Errorf("azuretest: Config.Machines[%d] repeats an ID", i)
 		}
 	}
+	s.fillCloud(cfg)
 	s.entra = s.entraHandler()
 	for _, w := range cfg.Sentinel.Workspaces {
 		s.workspaces = append(s.workspaces, &workspace{Workspace: w})

@@ -4,6 +4,7 @@ package lenient
 
 import (
 	"encoding/json"
+	"math"
 	"strconv"
 	"time"
 
@@ -61,6 +62,16 @@ func (o Object) Int(name string) int64 {
 		return 0
 	}
 	return n
+}
+
+// Number is a number with or without a fraction, also one that is written as a
+// string; false: there is none.
+func (o Object) Number(name string) (float64, bool) {
+	n, err := strconv.ParseFloat(o.Str(name), 64)
+	if err != nil || math.IsNaN(n) || math.IsInf(n, 0) {
+		return 0, false
+	}
+	return n, true
 }
 
 // Object is an object within this one.

@@ -47,7 +47,8 @@ func FuzzRead(f *testing.F) {
 // A field of another type than expected costs that field.
 func TestFieldsOfAnyType(t *testing.T) {
 	o, err := lenient.Read([]byte(`{"s":"x\n","n":9007199254740993,"t":true,"z":null,"o":{"s":"in"},"l":["a","b"],"mixed":["a",1],
-		"os":[{"s":"1"},2,null,{"s":"3"}],"at":"2026-11-24T10:00:00.5Z","num":"12"}`))
+		"os":[{"s":"1"},2,null,{"s":"3"}],"at":"2026-11-24T10:00:00.5Z","num":"12",
+		"f":0.6033,"fs":"1.5","nan":"NaN","inf":"Infinity","huge":1e999}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,6 +59,16 @@ func TestFieldsOfAnyType(t *testing.T) {
 	}
 	if o.Int("n") != 9007199254740993 || o.Int("num") != 12 || o.Int("s") != 0 || o.Int("none") != 0 {
 		t.Error("numbers")
+	}
+	for name, want := range map[string]float64{"f": 0.6033, "num": 12, "fs": 1.5} {
+		if got, ok := o.Number(name); !ok || got != want {
+			t.Errorf("Number(%s) %v, %v", name, got, ok)
+		}
+	}
+	for _, name := range []string{"s", "t", "z", "o", "nan", "inf", "huge", "none"} {
+		if n, ok := o.Number(name); ok || n != 0 {
+			t.Errorf("Number(%s) %v, %v", name, n, ok)
+		}
 	}
 	if o.Object("o").Str("s") != "in" || o.Object("l") != nil || o.Object("none").Str("x") != "" {
 		t.Error("objects")
