@@ -18,6 +18,8 @@ import (
 type Client struct {
 	// Defender is Microsoft Defender for Endpoint.
 	Defender *Defender
+	// Logs is Azure Monitor's logs: ingestion and queries.
+	Logs *Logs
 
 	cfg      Config
 	place    place
@@ -56,6 +58,9 @@ func New(cfg Config) (*Client, error) {
 		options: noRetries(azcore.ClientOptions{Cloud: place.authority, Transport: transporter{c.wire}}),
 	}
 	if c.Defender, err = newDefender(c); err != nil {
+		return nil, err
+	}
+	if c.Logs, err = newLogs(c); err != nil {
 		return nil, err
 	}
 	return c, nil

@@ -18,6 +18,7 @@ type apiError struct {
 	code    string
 	message string
 	header  http.Header // added to the answer; may be nil
+	inner   any         // the cause, where the product's envelope has one; may be nil
 }
 
 func (e *apiError) Error() string { return e.code + ": " + e.message }
