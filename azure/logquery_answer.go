@@ -88,7 +88,7 @@ func (q LogQuery) read(rep *reply) (LogResult, error) {
 		}
 		for i, raw := range t.Rows {
 			cells := cellsOf(raw, len(t.Columns))
-			if len(cells) != len(t.Columns) {
+			if cells == nil || len(cells) != len(t.Columns) {
 				return LogResult{}, rep.malformed(opLogQuery, fmt.Errorf("row %d of table %s is not a list of %d values", i, t.Name, len(t.Columns)))
 			}
 			table.Rows[i] = LogRow{index: index, cells: cells}
