@@ -24,6 +24,8 @@ type Client struct {
 	ServiceHealth *ServiceHealth
 	// Sentinel is Microsoft Sentinel.
 	Sentinel *Sentinel
+	// Logs is Azure Monitor's logs: ingestion and queries.
+	Logs *Logs
 
 	cfg        Config
 	place      place
@@ -70,6 +72,9 @@ func New(cfg Config) (*Client, error) {
 	}
 	c.Posture, c.ServiceHealth = newPosture(c), newServiceHealth(c)
 	if c.Sentinel, err = newSentinel(c); err != nil {
+		return nil, err
+	}
+	if c.Logs, err = newLogs(c); err != nil {
 		return nil, err
 	}
 	return c, nil

@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
@@ -25,6 +27,7 @@ type service struct {
 	endpoint endpoint
 	policy   *resilience.Policy
 	pipeline runtime.Pipeline
+	wire     *resilience.Wire             // the last stage of the pipeline
 	quotas   map[string]*resilience.Quota // of operations that have one of their own
 }
 
@@ -48,7 +51,8 @@ func (c *Client) newService(name string, e endpoint, quota ...resilience.Window)
 	}
 	pinned := *c.wire
 	pinned.AllowHost = e.allow
-	options := noRetries(policy.ClientOptions{Transport: transporter{&pinned}})
+	s.wire = &pinned
+	options := noRetries(policy.ClientOptions{Transport: transporter{s.wire}})
 	options.Telemetry.ApplicationID = "jurymast"
 	s.pipeline = runtime.NewPipeline("jurymast", "v0", runtime.PipelineOptions{
 		PerRetry: []policy.Policy{&bearer{source: source}},
@@ -93,6 +97,11 @@ type request struct {
 	url    string
 	body   any         // marshalled as JSON; nil for none
 	header http.Header // beside those of every request
+	// encoded, if not nil, makes the body of each attempt instead: it is JSON already.
+	encoded func() io.ReadSeekCloser
+	// explain, if not nil, adds to a refusal, which took so long, what only the
+	// operation knows.
+	explain func(e *APIError, body []byte, took time.Duration)
 }
 
 // reply is a good answer, read whole.
@@ -138,6 +147,12 @@ func (s *service) exchange(ctx context.Context, r request) (*reply, error) {
 			return nil, resilience.Misusef("azure %s: %v", r.call.Name, err)
 		}
 	}
+	if r.encoded != nil {
+		if err := req.SetBody(r.encoded(), "application/json"); err != nil {
+			return nil, resilience.Misusef("azure %s: %v", r.call.Name, err)
+		}
+	}
+	begin := time.Now()
 	resp, err := s.pipeline.Do(req)
 	if err != nil {
 		return nil, err
@@ -147,7 +162,11 @@ func (s *service) exchange(ctx context.Context, r request) (*reply, error) {
 		return nil, err
 	}
 	if resp.StatusCode >= 300 {
-		return nil, newAPIError(r.call.Name, resp, body)
+		e := newAPIError(r.call.Name, resp, body)
+		if r.explain != nil {
+			r.explain(e, body, time.Since(begin))
+		}
+		return nil, e
 	}
 	return &reply{resp.StatusCode, resp.Header, body}, nil
 }

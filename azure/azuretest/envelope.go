@@ -19,6 +19,7 @@ type apiError struct {
 	message string
 	header  http.Header // added to the answer; may be nil
 	details []detail    // where the envelope has them
+	inner   any         // the cause, where the product's envelope has one; may be nil
 }
 
 func (e *apiError) Error() string { return e.code + ": " + e.message }

@@ -73,6 +73,14 @@ type Config struct {
 	// Sentinel is Microsoft Sentinel.
 	Sentinel Sentinel
 
+	// Collections are the data collection rules that take logs. Rows tells what they
+	// stored.
+	Collections []Collection
+
+	// LogQuery answers the queries to Log Analytics; nil means that no workspace has
+	// data. It may be called by several goroutines at once.
+	LogQuery func(LogQuery) LogAnswer
+
 	// Faults is the script of what goes wrong; nil starts with an empty plan.
 	Faults *fault.Plan
 
@@ -99,7 +107,7 @@ func (c Config) withDefaults() (Config, error) {
 		c.Now = time.Now
 	}
 	if c.Roles == nil {
-		c.Roles = []string{roleMachineRead, roleMachineReadWrite, roleMachineIsolate}
+		c.Roles = []string{roleMachineRead, roleMachineReadWrite, roleMachineIsolate, roleLogRead}
 	}
 	c.Roles = slices.Clone(c.Roles)
 	setDefault(&c.ARM.PageSize, 50)
@@ -137,6 +145,8 @@ type Server struct {
 	armThrottle  armThrottle
 	unregistered []string // resource providers
 	cloud        cloud
+	began        time.Time
+	collections  []*collection
 }
 
 // The first name is what the server is called where there is no socket. It
@@ -153,7 +163,13 @@ func NewServer(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, counters: map[string]int{}, tokens: map[string]*token{}, unregistered: slices.Clone(cfg.ARM.Unregistered)}
+	s := &Server{
+		cfg: cfg, counters: map[string]int{}, tokens: map[string]*token{}, began: cfg.Now(),
+		unregistered: slices.Clone(cfg.ARM.Unregistered),
+	}
+	if s.collections, err = newCollections(cfg.Collections); err != nil {
+		return nil, err
+	}
 	for i, m := range cfg.Machines {
 		if m.ID == "" && m.ComputerDNSName == "" {
 			return nil, fmt.Errorf("azuretest: Config.Machines[%d] has neither ID nor ComputerDNSName", i)
@@ -167,7 +183,7 @@ func NewServer(cfg Config) (*Server, error) {
 	for _, w := range cfg.Sentinel.Workspaces {
 		s.workspaces = append(s.workspaces, &workspace{Workspace: w})
 	}
-	s.products = []*product{s.defender(), s.arm(), s.threatIntel()}
+	s.products = []*product{s.defender(), s.arm(), s.threatIntel(), s.ingestion(), s.logQuery()}
 	hosts := []string{baseHost, loginHost}
 	for _, p := range s.products {
 		hosts = append(hosts, p.hosts...)
@@ -186,11 +202,7 @@ func NewServer(cfg Config) (*Server, error) {
 // route picks the product by host name, or by path where the client came by
 // base URL.
 func (s *Server) route(w http.ResponseWriter, r *http.Request) {
-	host := r.Host
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
-	}
-	host = strings.ToLower(host)
+	host := strings.ToLower(hostname(r.Host))
 	for _, p := range s.products {
 		if p.serves(host) {
 			p.mux.ServeHTTP(w, r)
@@ -206,6 +218,13 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	s.entra.ServeHTTP(w, r)
+}
+
+func hostname(host string) string {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		return h
+	}
+	return host
 }
 
 // nextID returns a GUID that follows from the tenant, the kind of thing named

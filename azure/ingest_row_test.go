@@ -1,0 +1,109 @@
+package azure
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+)
+
+// A row that is let through is one JSON object, and the same one but for what was cut
+// and for the original time.
+func FuzzIngestRow(f *testing.F) {
+	f.Add([]byte(`{"TimeGenerated":"2020-01-01T00:00:00Z","Text":"0123456789012345678901234567890","N":9007199254740993}`), 20)
+	f.Add([]byte(` {"a":"\ud83d\ude00\ud83d\ude00\ud83d\ude00\ud83d\ude00\ud83d\ude00","b":"\ud83d\u00e9ééééééééé","Seen":1}`), 16)
+	f.Add([]byte(`{},{}`), 100)
+	f.Add([]byte("{\"a\":\"\xff\xfe0123456789abcdef\\\\\\\"\"}"), 15)
+	f.Fuzz(func(t *testing.T, raw []byte, limit int) {
+		limit = len(truncated) + max(limit, -limit, 0)%100
+		target := IngestTarget{MaxBytes: 1000, MaxField: limit, OriginalTime: "Seen"}
+		row, cut, err := target.row(raw, time.Date(2026, 11, 24, 0, 0, 0, 0, time.UTC))
+		var before, after map[string]json.RawMessage
+		if json.Unmarshal(raw, &before) != nil || before == nil {
+			if err == nil {
+				t.Fatalf("%q was let through", raw)
+			}
+			return
+		}
+		if err != nil {
+			if len(raw) < 500 {
+				t.Fatalf("%q: %v", raw, err)
+			}
+			return
+		}
+		if err := json.Unmarshal(row, &after); err != nil || len(row) > 998 {
+			t.Fatalf("%q became %q: %v", raw, row, err)
+		}
+		for name, was := range before {
+			is := after[name]
+			if bytes.Equal(is, was) {
+				continue
+			}
+			var long, short string
+			if !cut || json.Unmarshal(was, &long) != nil || json.Unmarshal(is, &short) != nil {
+				if name == "Seen" { // there twice, once escaped
+					continue
+				}
+				t.Fatalf("%q: %q became %q", name, was, is)
+			}
+			text, marked := strings.CutSuffix(short, truncated)
+			if !marked || !strings.HasPrefix(long, text) || len(short) > limit || len(long) <= limit || !utf8.ValidString(text) {
+				t.Fatalf("%q: %q became %q", name, long, short)
+			}
+			if len(short) < limit-6 && len(long) > limit {
+				t.Fatalf("%q: cut to %d of %d", name, len(short), limit)
+			}
+		}
+	})
+}
+
+func FuzzTimespan(f *testing.F) {
+	for _, s := range []string{"00:00:01", "-1.02:03:04.5", "106750.23:59:59.999999999", "1.5", ":::", "1.2.3:4:5"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if d, ok := parseTimespan(s); ok && (d < 0) != strings.HasPrefix(s, "-") && d != 0 {
+			t.Errorf("%q is %v", s, d)
+		}
+	})
+}
+
+func TestTimespan(t *testing.T) {
+	for s, want := range map[string]time.Duration{
+		"00:00:00": 0, "23:59:59": 24*time.Hour - time.Second, "1.00:00:00": 24 * time.Hour, "-00:00:00.0000001": -100,
+		"106750.23:59:59.9999999": 106751*24*time.Hour - 100,
+	} {
+		if d, ok := parseTimespan(s); !ok || d != want {
+			t.Errorf("%s is %v, %v", s, d, ok)
+		}
+	}
+	for _, s := range []string{"", "1", "1:2", "24:00:00", "00:60:00", "00:00:60", "106751.00:00:00", "1:2:3:4", "1.:2:3", "0:0:1.1234567890", "+1:00:00", "--1:00:00"} {
+		if d, ok := parseTimespan(s); ok {
+			t.Errorf("%s is %v", s, d)
+		}
+	}
+}
+
+// net/http may read a body after the request has ended; the bytes are somebody
+// else's by then.
+func TestABodyIsNotReadAfterItsRequest(t *testing.T) {
+	bytes := []byte("abc")
+	r := newReader(bytes)
+	one := make([]byte, 1)
+	if n, err := r.Read(one); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	if _, ok := any(r).(io.WriterTo); ok {
+		t.Error("WriteTo lends the bytes out")
+	}
+	r.retire()
+	if n, err := r.Read(one); n != 0 || err == nil {
+		t.Errorf("read %d, %v", n, err)
+	}
+	if _, err := r.Seek(0, io.SeekStart); err == nil {
+		t.Error("sought")
+	}
+}
