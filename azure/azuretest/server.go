@@ -58,6 +58,14 @@ type Config struct {
 	// any minute and in any hour. Default 100 and 1500; negative means no limit.
 	MinuteQuota, HourQuota int
 
+	// GraphAlerts and GraphIncidents are there from the start; Hunt answers advanced
+	// hunting queries, and may be called by many at once. Graph is the rest of
+	// Microsoft Graph security.
+	GraphAlerts    []GraphAlert
+	GraphIncidents []GraphIncident
+	Hunt           func(query string) HuntTable
+	Graph          Graph
+
 	// ARM is Azure Resource Manager.
 	ARM ARM
 
@@ -87,10 +95,11 @@ func (c Config) withDefaults() (Config, error) {
 		c.Now = time.Now
 	}
 	if c.Roles == nil {
-		c.Roles = []string{roleMachineRead, roleMachineReadWrite, roleMachineIsolate}
+		c.Roles = append([]string{roleMachineRead, roleMachineReadWrite, roleMachineIsolate}, graphRoles...)
 	}
 	c.Roles = slices.Clone(c.Roles)
 	setDefault(&c.ARM.PageSize, 50)
+	c.Graph.withDefaults()
 	return c, nil
 }
 
@@ -120,6 +129,8 @@ type Server struct {
 	actions  []*actionRecord // in the order accepted
 	failNext []string        // how the next accepted actions end
 
+	graphData graphData
+
 	armThrottle  armThrottle
 	unregistered []string // resource providers
 }
@@ -147,8 +158,14 @@ func NewServer(cfg Config) (*Server, error) {
 			return nil, fmt.Errorf("azuretest: Config.Machines[%d] repeats an ID", i)
 		}
 	}
+	for _, a := range cfg.GraphAlerts {
+		s.AddGraphAlert(a)
+	}
+	for _, i := range cfg.GraphIncidents {
+		s.AddGraphIncident(i)
+	}
 	s.entra = s.entraHandler()
-	s.products = []*product{s.defender(), s.arm()}
+	s.products = []*product{s.defender(), s.graph(), s.arm()}
 	hosts := []string{baseHost, loginHost}
 	for _, p := range s.products {
 		hosts = append(hosts, p.hosts...)
