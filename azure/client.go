@@ -18,6 +18,8 @@ import (
 type Client struct {
 	// Defender is Microsoft Defender for Endpoint.
 	Defender *Defender
+	// Graph is the security part of Microsoft Graph.
+	Graph *Graph
 
 	cfg        Config
 	place      place
@@ -57,6 +59,9 @@ func New(cfg Config) (*Client, error) {
 		options: noRetries(azcore.ClientOptions{Cloud: place.authority, Transport: transporter{c.wire}}),
 	}
 	if c.Defender, err = newDefender(c); err != nil {
+		return nil, err
+	}
+	if c.Graph, err = newGraph(c); err != nil {
 		return nil, err
 	}
 	if c.management, err = newManagement(c); err != nil {

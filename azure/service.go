@@ -25,6 +25,7 @@ type service struct {
 	endpoint endpoint
 	policy   *resilience.Policy
 	pipeline runtime.Pipeline
+	header   http.Header                  // of every request
 	quotas   map[string]*resilience.Quota // of operations that have one of their own
 }
 
@@ -130,8 +131,8 @@ func (s *service) exchange(ctx context.Context, r request) (*reply, error) {
 		return nil, resilience.Misusef("azure %s: %v", r.call.Name, err)
 	}
 	req.Raw().Header.Set("Accept", "application/json")
-	for name, values := range r.header {
-		req.Raw().Header[name] = values
+	for _, header := range []http.Header{s.header, r.header} {
+		maps.Copy(req.Raw().Header, header)
 	}
 	if r.body != nil {
 		if err := runtime.MarshalAsJSON(req, r.body); err != nil {
