@@ -26,6 +26,8 @@ type Client struct {
 	Sentinel *Sentinel
 	// Logs is Azure Monitor's logs: ingestion and queries.
 	Logs *Logs
+	// Graph is the security part of Microsoft Graph.
+	Graph *Graph
 
 	cfg        Config
 	place      place
@@ -65,6 +67,9 @@ func New(cfg Config) (*Client, error) {
 		options: noRetries(azcore.ClientOptions{Cloud: place.authority, Transport: transporter{c.wire}}),
 	}
 	if c.Defender, err = newDefender(c); err != nil {
+		return nil, err
+	}
+	if c.Graph, err = newGraph(c); err != nil {
 		return nil, err
 	}
 	if c.management, err = newManagement(c); err != nil {

@@ -132,9 +132,12 @@ func list[T any](s *service, op, path string, q Query, parse func(lenient.Object
 }
 
 // pages goes from page to page along the links of the answers, which the pinned
-// transport keeps on our hosts; top > 0 ends it with the page that has so many rows.
+// transport keeps on our hosts; top > 0 ends it after so many rows, which may be
+// those of several pages: a server's longest page may be shorter.
 func pages[T any](s *service, op, first, cursor string, top int, parse func(lenient.Object) (T, error)) *List[T] {
+	before := map[string]int{} // rows of the pages before that of a link, if there is a top
 	return paging.New("azure "+op, cursor, func(ctx context.Context, link string) (paging.Page[T], error) {
+		seen := before[link]
 		link = cmp.Or(link, first)
 		env, err := send(ctx, s, request{call: s.call(op, resilience.Read), method: http.MethodGet, url: link}, into[odataPage](op))
 		if err != nil {
@@ -144,8 +147,12 @@ func pages[T any](s *service, op, first, cursor string, top int, parse func(leni
 		for _, raw := range env.Value {
 			p.Rows = append(p.Rows, readRow(op, raw, parse))
 		}
-		if top > 0 && len(p.Rows) >= top {
-			p.Next = "" // a link after the last wanted row is not for us
+		switch {
+		case top <= 0:
+		case seen+len(p.Rows) >= top:
+			p.Rows, p.Next = p.Rows[:top-seen], "" // a link after the last wanted row is not for us
+		case p.Next != "":
+			before[p.Next] = seen + len(p.Rows)
 		}
 		return p, nil
 	})

@@ -1,6 +1,7 @@
 package azure
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -82,6 +83,9 @@ func newAPIError(operation string, resp *http.Response, body []byte) *APIError {
 			Code    string `json:"code"`
 			Message string `json:"message"`
 			Target  string `json:"target"`
+			Inner   struct {
+				RequestID string `json:"request-id"`
+			} `json:"innerError"`
 		} `json:"error"`
 	}
 	_ = json.Unmarshal(body, &env)
@@ -90,7 +94,7 @@ func newAPIError(operation string, resp *http.Response, body []byte) *APIError {
 		RequestID: requestID(resp.Header), RetryAfter: retryAfter(resp.Header, time.Now()),
 	}
 	if e.RequestID == "" {
-		e.RequestID = env.Error.Target
+		e.RequestID = cmp.Or(env.Error.Target, env.Error.Inner.RequestID)
 	}
 	if e.Status == http.StatusForbidden {
 		e.Hint = "the app lacks the permission of this operation, or an administrator has not consented to it"

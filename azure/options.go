@@ -105,7 +105,7 @@ func (o *official) policy(host string, cfg resilience.Config) (*resilience.Polic
 // called so far, by name: a status page shows their states.
 func (c *Client) Policies() map[string]*resilience.Policy {
 	out := map[string]*resilience.Policy{}
-	for _, s := range append(c.Logs.services(), c.Defender.service, c.management, c.Sentinel.intel) {
+	for _, s := range append(c.Logs.services(), c.Defender.service, c.Graph.service, c.management, c.Sentinel.intel) {
 		out[s.policy.Name()] = s.policy
 	}
 	c.official.mu.Lock()

@@ -28,6 +28,7 @@ type service struct {
 	policy   *resilience.Policy
 	pipeline runtime.Pipeline
 	wire     *resilience.Wire             // the last stage of the pipeline
+	header   http.Header                  // of every request
 	quotas   map[string]*resilience.Quota // of operations that have one of their own
 }
 
@@ -139,8 +140,8 @@ func (s *service) exchange(ctx context.Context, r request) (*reply, error) {
 		return nil, resilience.Misusef("azure %s: %v", r.call.Name, err)
 	}
 	req.Raw().Header.Set("Accept", "application/json")
-	for name, values := range r.header {
-		req.Raw().Header[name] = values
+	for _, header := range []http.Header{s.header, r.header} {
+		maps.Copy(req.Raw().Header, header)
 	}
 	if r.body != nil {
 		if err := runtime.MarshalAsJSON(req, r.body); err != nil {

@@ -58,6 +58,14 @@ type Config struct {
 	// any minute and in any hour. Default 100 and 1500; negative means no limit.
 	MinuteQuota, HourQuota int
 
+	// GraphAlerts and GraphIncidents are there from the start; Hunt answers advanced
+	// hunting queries, and may be called by many at once. Graph is the rest of
+	// Microsoft Graph security.
+	GraphAlerts    []GraphAlert
+	GraphIncidents []GraphIncident
+	Hunt           func(query string) HuntTable
+	Graph          Graph
+
 	// ARM is Azure Resource Manager.
 	ARM ARM
 
@@ -107,11 +115,12 @@ func (c Config) withDefaults() (Config, error) {
 		c.Now = time.Now
 	}
 	if c.Roles == nil {
-		c.Roles = []string{roleMachineRead, roleMachineReadWrite, roleMachineIsolate, roleLogRead}
+		c.Roles = append([]string{roleMachineRead, roleMachineReadWrite, roleMachineIsolate, roleLogRead}, graphRoles...)
 	}
 	c.Roles = slices.Clone(c.Roles)
 	setDefault(&c.ARM.PageSize, 50)
 	c.Sentinel = c.Sentinel.withDefaults()
+	c.Graph.withDefaults()
 	return c, nil
 }
 
@@ -141,7 +150,9 @@ type Server struct {
 	actions  []*actionRecord // in the order accepted
 	failNext []string        // how the next accepted actions end
 
-	workspaces   []*workspace
+	workspaces []*workspace
+	graphData  graphData
+
 	armThrottle  armThrottle
 	unregistered []string // resource providers
 	cloud        cloud
@@ -183,7 +194,13 @@ func NewServer(cfg Config) (*Server, error) {
 	for _, w := range cfg.Sentinel.Workspaces {
 		s.workspaces = append(s.workspaces, &workspace{Workspace: w})
 	}
-	s.products = []*product{s.defender(), s.arm(), s.threatIntel(), s.ingestion(), s.logQuery()}
+	for _, a := range cfg.GraphAlerts {
+		s.AddGraphAlert(a)
+	}
+	for _, i := range cfg.GraphIncidents {
+		s.AddGraphIncident(i)
+	}
+	s.products = []*product{s.defender(), s.graph(), s.arm(), s.threatIntel(), s.ingestion(), s.logQuery()}
 	hosts := []string{baseHost, loginHost}
 	for _, p := range s.products {
 		hosts = append(hosts, p.hosts...)
