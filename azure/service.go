@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
@@ -24,6 +25,8 @@ type service struct {
 	policy   *resilience.Policy
 	pipeline runtime.Pipeline
 	quotas   map[string]*resilience.Quota // of operations that have one of their own
+	sunsets  map[string]sunset            // operations whose end is announced
+	told     sync.Map                     // those of them that the log has heard of
 }
 
 // newService makes a service; quota is what Microsoft allows to all of its
@@ -46,7 +49,11 @@ func (c *Client) newService(name string, e endpoint, quota ...resilience.Window)
 	}
 	pinned := *c.wire
 	pinned.AllowHost = e.allow
-	options := noRetries(policy.ClientOptions{Transport: transporter{&pinned}})
+	var wire http.RoundTripper = &pinned
+	if len(e.alternates) > 0 {
+		wire = &alternates{wire: wire, api: s.policy.Name(), hosts: e.alternates, log: c.cfg.Logger}
+	}
+	options := noRetries(policy.ClientOptions{Transport: transporter{wire}})
 	options.Telemetry.ApplicationID = "jurymast"
 	s.pipeline = runtime.NewPipeline("jurymast", "v0", runtime.PipelineOptions{
 		PerRetry: []policy.Policy{&bearer{source: source}},
@@ -86,6 +93,7 @@ type request struct {
 	url    string
 	body   any         // marshalled as JSON; nil for none
 	header http.Header // beside those of every request
+	stays  bool        // url is a link of an answer: the host that gave it knows it
 }
 
 // reply is a good answer, read whole.
@@ -105,6 +113,9 @@ func send[T any](ctx context.Context, s *service, r request, read func(*reply) (
 	if s.endpoint.url == "" && !strings.HasPrefix(r.url, "https://") {
 		return zero, resilience.Misusef("azure %s: %s is not offered in cloud %q: set Config.Cloud, or its address in Config", r.call.Name, s.name, s.c.cfg.Cloud)
 	}
+	if err := s.sunset(r.call.Name); err != nil {
+		return zero, err
+	}
 	return resilience.Do(ctx, s.policy, r.call, func(ctx context.Context) (T, error) {
 		rep, err := s.exchange(ctx, r)
 		if err != nil {
@@ -118,6 +129,9 @@ func (s *service) exchange(ctx context.Context, r request) (*reply, error) {
 	// A caller's retry options in the context would bring azcore's retries back
 	// under ours.
 	ctx = policy.WithRetryOptions(ctx, policy.RetryOptions{MaxRetries: -1})
+	if !r.stays && len(s.endpoint.alternates) > 0 {
+		ctx = movable(ctx, r.call.Kind)
+	}
 	req, err := runtime.NewRequest(ctx, r.method, r.url)
 	if err != nil {
 		return nil, resilience.Misusef("azure %s: %v", r.call.Name, err)
@@ -140,7 +154,7 @@ func (s *service) exchange(ctx context.Context, r request) (*reply, error) {
 		return nil, err
 	}
 	if resp.StatusCode >= 300 {
-		return nil, newAPIError(r.call.Name, resp, body)
+		return nil, s.gone(newAPIError(r.call.Name, resp, body))
 	}
 	return &reply{resp.StatusCode, resp.Header, body}, nil
 }
@@ -160,6 +174,9 @@ func into[T any](op string) func(*reply) (T, error) {
 		return out, nil
 	}
 }
+
+// nothing reads an answer that has nothing to say but that it is one.
+func nothing(*reply) (struct{}, error) { return struct{}{}, nil }
 
 // malformed is the error of a 2xx that cannot be understood: what was asked may
 // well have been done.

@@ -24,6 +24,7 @@ import (
 type schema[T any] struct {
 	typ    string              // the vendor's name of the type, for messages
 	fields map[string]field[T] // by lower-case name
+	expand string              // what $expand may name, if anything
 }
 
 type field[T any] struct {
