@@ -214,6 +214,20 @@ func TestManyFailuresMoveOnce(t *testing.T) {
 	})
 }
 
+// With an address of its own the client trusts that host only, and the alternates.
+func TestAlternatesOfAnAddressOfItsOwn(t *testing.T) {
+	change := func(cfg *azure.Config) {
+		cfg.DefenderURL = "https://" + uk
+		alternates(cfg)
+	}
+	cloud(t, azuretest.Config{}, change, func(t *testing.T, srv *azuretest.Server, c *azure.Client) {
+		srv.Faults().Add(fault.Rule{Kind: fault.Refuse, Host: uk})
+		if _, err := c.Defender.Machine(t.Context(), first); err != nil || hostsOf(srv)[0] != eu {
+			t.Errorf("at %v, %v", hostsOf(srv), err)
+		}
+	})
+}
+
 func TestAlternatesOfTheConfig(t *testing.T) {
 	ok := azure.Config{TenantID: "t", ClientID: "c", ClientSecret: "s"}
 	for want, change := range map[string]func(*azure.Config){

@@ -292,12 +292,57 @@ func TestIndicatorMisuse(t *testing.T) {
 		if len(srv.Requests()) != 0 {
 			t.Error("something was sent")
 		}
-		// Two URLs that differ by case are two.
+	})
+}
+
+// Two URLs that differ by case are two, and each has its own row.
+func TestURLsThatDifferByCase(t *testing.T) {
+	cloud(t, azuretest.Config{}, nil, func(t *testing.T, srv *azuretest.Server, c *azure.Client) {
 		urls := feed(2)
-		urls[0].Type, urls[0].Value = azure.IndicatorURL, "https://h.example/A"
-		urls[1].Type, urls[1].Value = azure.IndicatorURL, "https://h.example/b"
-		if _, err := d.ImportIndicators(ctx, urls); err != nil {
-			t.Error(err)
+		urls[0].Type, urls[0].Value = azure.IndicatorURL, "https://h.example/a"
+		urls[1].Type, urls[1].Value = azure.IndicatorURL, "https://h.example/A"
+		for range 2 {
+			body := `{"value":[{"id":"a","indicator":"https://h.example/a","isFailed":false},{"id":"A","indicator":"https://h.example/A","isFailed":false}]}`
+			srv.Faults().Add(fault.Rule{Kind: fault.Status, Status: 200, Path: importPath, Body: body, Count: 1})
+			out, err := c.Defender.ImportIndicators(t.Context(), urls)
+			for i, r := range out {
+				if err != nil || !strings.HasSuffix(urls[i].Value, "/"+r.ID) {
+					t.Errorf("%s: %+v, %v", urls[i].Value, r, err)
+				}
+			}
+			slices.Reverse(urls)
+		}
+		if n := requestsOf(srv, http.MethodPost, importPath); n != 2 {
+			t.Errorf("%d calls", n)
+		}
+	})
+}
+
+// Defender allows these operations less than the others: it never has to say so.
+func TestNarrowQuotasAreKept(t *testing.T) {
+	cfg, ids := known(70)
+	cfg.Alerts = alarmed(2).Alerts
+	cloud(t, cfg, nil, func(t *testing.T, srv *azuretest.Server, c *azure.Client) {
+		d, ctx := c.Defender, t.Context()
+		for range 12 {
+			if _, err := d.UpdateAlerts(ctx, azure.DefenderAlertChange{Status: "New"}, "da000_1", "da001_1"); err != nil {
+				t.Error(err)
+			}
+		}
+		for range 35 {
+			if _, err := d.ImportIndicators(ctx, feed(1)); err != nil {
+				t.Error(err)
+			}
+		}
+		for pair := range slices.Chunk(ids, 2) {
+			if _, err := d.DeleteIndicators(ctx, pair...); err != nil {
+				t.Error(err)
+			}
+		}
+		for _, r := range srv.Requests() {
+			if r.Status == http.StatusTooManyRequests {
+				t.Fatalf("%s was told to wait", r.Path)
+			}
 		}
 	})
 }

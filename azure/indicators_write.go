@@ -113,8 +113,11 @@ func (d *Defender) importChunk(ctx context.Context, chunk []NewIndicator) ([]Ind
 			if err != nil {
 				continue // whose row it was is then missing
 			}
-			// A value comes back in any case, and an address in any form.
-			for _, key := range []string{o.Str("indicator"), indicatorKey("", o.Str("indicator"))} {
+			// A value may come back in another case, and an address in another form; but
+			// one that is there as it was sent is nobody else's.
+			value := o.Str("indicator")
+			said[value], raws[value] = o, raw
+			if key := indicatorKey("", value); said[key] == nil {
 				said[key], raws[key] = o, raw
 			}
 		}
