@@ -19,7 +19,7 @@ type Secret = secret.Secret
 // Config sets up a [Client]. A credential is required, the rest has defaults.
 type Config struct {
 	// TenantID, ClientID and ClientSecret of an app registration. Needed app
-	// permissions for Defender: Machine.Read.All, and Machine.Isolate to isolate.
+	// permissions for Defender: Machine.Read.All, and those that stand at its operations.
 	TenantID     string
 	ClientID     string
 	ClientSecret Secret
@@ -33,12 +33,25 @@ type Config struct {
 	// (https://eu.api.security.microsoft.com) or a simulator. The tokens of the API go
 	// to no other host then.
 	DefenderURL, GraphURL, ManagementURL, ThreatIntelURL, LogQueryURL string
+	// DefenderAlternates are further addresses of Defender for Endpoint, such as its
+	// other regional hosts, for when the one in use cannot be reached: after a failure
+	// that proves that nothing was sent, or, of a read, after any other without an
+	// answer of the API. The next attempt then goes to the next of them, and all calls
+	// stay there until it fails too. The pages of a list stay on the host of the first.
+	// The regional hosts are documented for latency only: whether another region
+	// serves a tenant when its own is down is not known. The tokens go there as well.
+	DefenderAlternates []string
 	// HTTPClient provides the transport (TLS roots, proxy, dialer), also for the
 	// credential. Only its Transport is used: the policy keeps the time, and
 	// redirects are not followed. Default http.DefaultTransport.
 	HTTPClient *http.Client
 	// ReadOnly refuses every call that changes something, with ErrReadOnly.
 	ReadOnly bool
+	// RefuseRetiring refuses, with ErrSunset and before anything is sent, the
+	// operations of Defender that Microsoft takes out of service on 2027-02-01 (message
+	// MC1220762): those of alerts. The default is to use them as long as they are
+	// served, and to log a warning.
+	RefuseRetiring bool
 	// Policy guards the APIs: each of them by a policy of its own made from it, so
 	// that one that is down does not stand for the others. The quotas that Microsoft
 	// documents are kept beside it.

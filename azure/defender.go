@@ -3,6 +3,7 @@ package azure
 import (
 	"cmp"
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -15,28 +16,48 @@ import (
 )
 
 // Defender is the Microsoft Defender for Endpoint API. App permissions:
-// Machine.Read.All; Machine.Isolate to isolate and to release.
+// Machine.Read.All; those of the other operations stand at them.
 type Defender struct{ *service }
-
-// The documented limits of each Defender operation (facts/microsoft.md 2.2).
-var defenderQuota = []resilience.Window{{Calls: 100, Per: time.Minute}, {Calls: 1500, Per: time.Hour}}
 
 // The operations, as they appear in errors, spans and metrics.
 const (
-	opMachines  = "defender.machines.list"
-	opMachine   = "defender.machines.get"
-	opIsolate   = "defender.isolate"
-	opUnisolate = "defender.unisolate"
-	opActions   = "defender.machineactions.list"
-	opAction    = "defender.machineactions.get"
+	opMachines         = "defender.machines.list"
+	opMachine          = "defender.machines.get"
+	opFindByIP         = "defender.machines.findbyip"
+	opIsolate          = "defender.isolate"
+	opUnisolate        = "defender.unisolate"
+	opScan             = "defender.scan"
+	opCollect          = "defender.collectpackage"
+	opPackageURI       = "defender.packageuri"
+	opActions          = "defender.machineactions.list"
+	opAction           = "defender.machineactions.get"
+	opAlerts           = "defender.alerts.list"
+	opAlertUpdate      = "defender.alerts.update"
+	opAlertsUpdate     = "defender.alerts.batchupdate"
+	opIndicators       = "defender.indicators.list"
+	opIndicatorSubmit  = "defender.indicators.submit"
+	opIndicatorImport  = "defender.indicators.import"
+	opIndicatorDelete  = "defender.indicators.delete"
+	opIndicatorsDelete = "defender.indicators.batchdelete"
 )
 
+// newDefender knows the documented limits of each operation (facts/microsoft.md 2.2).
 func newDefender(c *Client) (*Defender, error) {
 	s, err := c.newService("defender", c.place.defender)
 	if err != nil {
 		return nil, err
 	}
-	return &Defender{s}, s.limit(defenderQuota, opMachines, opMachine, opIsolate, opUnisolate, opActions, opAction)
+	s.sunsets = defenderSunsets
+	per := func(minute, hour int) []resilience.Window {
+		return []resilience.Window{{Calls: minute, Per: time.Minute}, {Calls: hour, Per: time.Hour}}
+	}
+	return &Defender{s}, errors.Join(
+		s.limit(per(100, 1500), opMachines, opMachine, opFindByIP, opIsolate, opUnisolate, opScan, opCollect, opActions, opAction,
+			opAlerts, opAlertUpdate, opIndicators, opIndicatorSubmit, opIndicatorDelete),
+		s.limit(per(2, 120), opPackageURI),
+		s.limit(per(10, 500), opAlertsUpdate),
+		s.limit(per(30, 1500), opIndicatorImport, opIndicatorsDelete),
+	)
 }
 
 // Policy is the policy that guards the API: its state says whether Defender is
@@ -121,6 +142,10 @@ func row[T any](op string, parse func(lenient.Object) (T, error)) func(*reply) (
 
 // list is a list of what a query selects.
 func list[T any](s *service, op, path string, q Query, parse func(lenient.Object) (T, error)) *List[T] {
+	return pages(s, op, s.url(path, q.values()), q.Cursor, q.Top, parse)
+}
+
+func (q Query) values() url.Values {
 	query := url.Values{}
 	if q.Filter != "" {
 		query.Set("$filter", string(q.Filter))
@@ -128,7 +153,7 @@ func list[T any](s *service, op, path string, q Query, parse func(lenient.Object
 	if q.Top > 0 {
 		query.Set("$top", strconv.Itoa(q.Top))
 	}
-	return pages(s, op, s.url(path, query), q.Cursor, q.Top, parse)
+	return query
 }
 
 // pages goes from page to page along the links of the answers, which the pinned
@@ -138,8 +163,8 @@ func pages[T any](s *service, op, first, cursor string, top int, parse func(leni
 	before := map[string]int{} // rows of the pages before that of a link, if there is a top
 	return paging.New("azure "+op, cursor, func(ctx context.Context, link string) (paging.Page[T], error) {
 		seen := before[link]
-		link = cmp.Or(link, first)
-		env, err := send(ctx, s, request{call: s.call(op, resilience.Read), method: http.MethodGet, url: link}, into[odataPage](op))
+		r := request{call: s.call(op, resilience.Read), method: http.MethodGet, url: cmp.Or(link, first), stays: link != ""}
+		env, err := send(ctx, s, r, into[odataPage](op))
 		if err != nil {
 			return paging.Page[T]{}, emptyIfNone(op, err)
 		}
@@ -159,9 +184,10 @@ func pages[T any](s *service, op, first, cursor string, top int, parse func(leni
 }
 
 // emptyIfNone: the machines list answers 404 when there are no recent machines
-// (facts/microsoft.md 2.2): an empty list, not an error.
+// (facts/microsoft.md 2.2): an empty list, not an error. That the search by IP
+// address does so too is assumed.
 func emptyIfNone(op string, err error) error {
-	if f := resilience.Of(err); op == opMachines && f.Class == resilience.NotFound {
+	if f := resilience.Of(err); (op == opMachines || op == opFindByIP) && f.Class == resilience.NotFound {
 		return nil
 	}
 	return err

@@ -60,9 +60,10 @@ func (e *APIError) Error() string {
 // Unwrap gives the cause, if the answer could not be read.
 func (e *APIError) Unwrap() error { return e.err }
 
-// Is matches ErrNotFound.
+// Is matches ErrNotFound and ErrSunset.
 func (e *APIError) Is(target error) bool {
-	return target == ErrNotFound && e.Status == http.StatusNotFound
+	return target == ErrNotFound && e.Status == http.StatusNotFound ||
+		target == ErrSunset && e.Failure().Class == resilience.Sunset
 }
 
 // Failure makes APIError Classified.
@@ -70,6 +71,9 @@ func (e *APIError) Failure() resilience.Failure {
 	f := resilience.OfStatus(e.Status)
 	if e.class != resilience.Unknown {
 		f.Class = e.class
+	}
+	if f.Class == resilience.Rejected {
+		f.Sent = resilience.Answered // also a row that was refused within a 200
 	}
 	f.RequestID, f.RetryAfter = e.RequestID, e.RetryAfter
 	return f

@@ -3,6 +3,7 @@ package azure
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
@@ -14,6 +15,8 @@ type endpoint struct {
 	url   string   // its address; "" if it is not offered there
 	scope string   // of its tokens
 	hosts []string // where a token may go; one that begins with a dot stands for all below
+	// alternates are host:port of several addresses, url's first; nil if there is one.
+	alternates []string
 }
 
 // place is a cloud.
@@ -28,39 +31,39 @@ type place struct {
 }
 
 func at(url, scope string) endpoint {
-	return endpoint{url, scope + "/.default", []string{strings.TrimPrefix(url, "https://")}}
+	return endpoint{url: url, scope: scope + "/.default", hosts: []string{strings.TrimPrefix(url, "https://")}}
 }
 
 var places = map[string]place{
 	"public": {
 		authority: cloud.AzurePublic,
 		defender: endpoint{
-			"https://api.security.microsoft.com", "https://api.securitycenter.microsoft.com/.default",
-			[]string{".security.microsoft.com", ".securitycenter.microsoft.com", ".securitycenter.windows.com"},
+			url: "https://api.security.microsoft.com", scope: "https://api.securitycenter.microsoft.com/.default",
+			hosts: []string{".security.microsoft.com", ".securitycenter.microsoft.com", ".securitycenter.windows.com"},
 		},
 		graph:       at("https://graph.microsoft.com", "https://graph.microsoft.com"),
 		management:  at("https://management.azure.com", "https://management.core.windows.net/"),
 		threatIntel: at("https://api.ti.sentinel.azure.com", "https://management.azure.com"),
 		logQuery:    at("https://api.loganalytics.io", "https://api.loganalytics.io"),
-		ingestion:   endpoint{"", "https://monitor.azure.com//.default", []string{".ingest.monitor.azure.com"}},
+		ingestion:   endpoint{scope: "https://monitor.azure.com//.default", hosts: []string{".ingest.monitor.azure.com"}},
 	},
 	"usgov": {
 		authority: cloud.AzureGovernment,
 		defender: endpoint{
-			"https://api-gov.securitycenter.microsoft.us", "https://api-gov.securitycenter.microsoft.us/.default",
-			[]string{".securitycenter.microsoft.us"},
+			url: "https://api-gov.securitycenter.microsoft.us", scope: "https://api-gov.securitycenter.microsoft.us/.default",
+			hosts: []string{".securitycenter.microsoft.us"},
 		},
 		graph:      at("https://graph.microsoft.us", "https://graph.microsoft.us"),
 		management: at("https://management.usgovcloudapi.net", "https://management.core.usgovcloudapi.net/"),
 		logQuery:   at("https://api.loganalytics.us", "https://api.loganalytics.us"),
-		ingestion:  endpoint{"", "https://monitor.azure.us//.default", []string{".ingest.monitor.azure.us"}},
+		ingestion:  endpoint{scope: "https://monitor.azure.us//.default", hosts: []string{".ingest.monitor.azure.us"}},
 	},
 	"china": { // neither Defender for Endpoint nor Sentinel's upload are offered there
 		authority:  cloud.AzureChina,
 		graph:      at("https://microsoftgraph.chinacloudapi.cn", "https://microsoftgraph.chinacloudapi.cn"),
 		management: at("https://management.chinacloudapi.cn", "https://management.core.chinacloudapi.cn/"),
 		logQuery:   at("https://api.loganalytics.azure.cn", "https://api.loganalytics.azure.cn"),
-		ingestion:  endpoint{"", "https://monitor.azure.cn//.default", []string{".ingest.monitor.azure.cn"}},
+		ingestion:  endpoint{scope: "https://monitor.azure.cn//.default", hosts: []string{".ingest.monitor.azure.cn"}},
 	},
 }
 
@@ -99,7 +102,28 @@ func (c *Config) resolve() (place, error) {
 		}
 		o.endpoint.url, o.endpoint.hosts = u.String(), []string{u.Hostname()}
 	}
-	return p, nil
+	return p, p.defender.add("Config.DefenderAlternates", c.DefenderAlternates)
+}
+
+// add gives the endpoint further addresses.
+func (e *endpoint) add(field string, addresses []string) error {
+	if len(addresses) == 0 {
+		return nil
+	}
+	first, err := url.Parse(e.url)
+	if err != nil || first.Host == "" {
+		return fmt.Errorf("azure: %s: the API is not offered in this cloud, so there is nothing to stand in for", field)
+	}
+	e.alternates = []string{first.Host}
+	e.hosts = slices.Clone(e.hosts) // those of all clients
+	for i, value := range addresses {
+		u, err := checkURL(fmt.Sprintf("%s[%d]", field, i), value)
+		if err != nil {
+			return err
+		}
+		e.alternates, e.hosts = append(e.alternates, u.Host), append(e.hosts, u.Hostname())
+	}
+	return nil
 }
 
 func checkURL(field, value string) (*url.URL, error) {

@@ -97,12 +97,14 @@ func (s ActionStatus) Open() bool { return s == ActionPending || s == ActionInPr
 type MachineAction struct {
 	ID              string
 	Type            string // Isolate, Unisolate, RunAntiVirusScan ...
+	Scope           string // of an isolation Full or Selective, of a scan Quick or Full
 	Status          ActionStatus
 	MachineID       string
 	ComputerDNSName string
 	Requestor       string
 	Comment         string
 	ExternalID      string
+	HResult         int64 // why it failed, as Windows numbers it; 0 if it did not say
 	Created         time.Time
 	Updated         time.Time
 	Raw             json.RawMessage
@@ -110,9 +112,9 @@ type MachineAction struct {
 
 func parseAction(o lenient.Object) (MachineAction, error) {
 	a := MachineAction{
-		ID: o.Str("id"), Type: o.Str("type"), Status: ActionStatus(o.Str("status")), MachineID: o.Str("machineId"),
+		ID: o.Str("id"), Type: o.Str("type"), Scope: o.Str("scope"), Status: ActionStatus(o.Str("status")), MachineID: o.Str("machineId"),
 		ComputerDNSName: o.Str("computerDnsName"), Requestor: o.Str("requestor"), Comment: o.Str("requestorComment"),
-		ExternalID: o.Str("externalId"), Created: o.Time("creationDateTimeUtc"), Updated: o.Time("lastUpdateDateTimeUtc"),
+		ExternalID: o.Str("externalId"), HResult: o.Int("errorHResult"), Created: o.Time("creationDateTimeUtc"), Updated: o.Time("lastUpdateDateTimeUtc"),
 		Raw: rawOf(o),
 	}
 	if a.ID == "" {

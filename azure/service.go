@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
@@ -30,12 +31,14 @@ type service struct {
 	wire     *resilience.Wire             // the last stage of the pipeline
 	header   http.Header                  // of every request
 	quotas   map[string]*resilience.Quota // of operations that have one of their own
+	sunsets  map[string]sunset            // operations whose end is announced
+	told     *sync.Map                    // those of them that the log has heard of
 }
 
 // newService makes a service; quota is what Microsoft allows to all of its
 // operations together, nil if that is not known.
 func (c *Client) newService(name string, e endpoint, quota ...resilience.Window) (*service, error) {
-	s := &service{c: c, name: name, endpoint: e, quotas: map[string]*resilience.Quota{}}
+	s := &service{c: c, name: name, endpoint: e, quotas: map[string]*resilience.Quota{}, told: &sync.Map{}}
 	cfg := c.cfg.Policy
 	var err error
 	if len(quota) > 0 && cfg.Quota == nil {
@@ -53,7 +56,11 @@ func (c *Client) newService(name string, e endpoint, quota ...resilience.Window)
 	pinned := *c.wire
 	pinned.AllowHost = e.allow
 	s.wire = &pinned
-	options := noRetries(policy.ClientOptions{Transport: transporter{s.wire}})
+	var wire http.RoundTripper = s.wire
+	if len(e.alternates) > 0 {
+		wire = &alternates{wire: wire, api: s.policy.Name(), hosts: e.alternates, log: c.cfg.Logger}
+	}
+	options := noRetries(policy.ClientOptions{Transport: transporter{wire}})
 	options.Telemetry.ApplicationID = "jurymast"
 	s.pipeline = runtime.NewPipeline("jurymast", "v0", runtime.PipelineOptions{
 		PerRetry: []policy.Policy{&bearer{source: source}},
@@ -103,6 +110,7 @@ type request struct {
 	// explain, if not nil, adds to a refusal, which took so long, what only the
 	// operation knows.
 	explain func(e *APIError, body []byte, took time.Duration)
+	stays   bool // url is a link of an answer: the host that gave it knows it
 }
 
 // reply is a good answer, read whole.
@@ -122,6 +130,9 @@ func send[T any](ctx context.Context, s *service, r request, read func(*reply) (
 	if s.endpoint.url == "" && !strings.HasPrefix(r.url, "https://") {
 		return zero, resilience.Misusef("azure %s: %s is not offered in cloud %q: set Config.Cloud, or its address in Config", r.call.Name, s.name, s.c.cfg.Cloud)
 	}
+	if err := s.sunset(r.call.Name); err != nil {
+		return zero, err
+	}
 	return resilience.Do(ctx, s.policy, r.call, func(ctx context.Context) (T, error) {
 		rep, err := s.exchange(ctx, r)
 		if err != nil {
@@ -135,6 +146,9 @@ func (s *service) exchange(ctx context.Context, r request) (*reply, error) {
 	// A caller's retry options in the context would bring azcore's retries back
 	// under ours.
 	ctx = policy.WithRetryOptions(ctx, policy.RetryOptions{MaxRetries: -1})
+	if !r.stays && len(s.endpoint.alternates) > 0 {
+		ctx = movable(ctx, r.call.Kind)
+	}
 	req, err := runtime.NewRequest(ctx, r.method, r.url)
 	if err != nil {
 		return nil, resilience.Misusef("azure %s: %v", r.call.Name, err)
@@ -167,7 +181,7 @@ func (s *service) exchange(ctx context.Context, r request) (*reply, error) {
 		if r.explain != nil {
 			r.explain(e, body, time.Since(begin))
 		}
-		return nil, e
+		return nil, s.gone(e)
 	}
 	return &reply{resp.StatusCode, resp.Header, body}, nil
 }
@@ -187,6 +201,9 @@ func into[T any](op string) func(*reply) (T, error) {
 		return out, nil
 	}
 }
+
+// nothing reads an answer that has nothing to say but that it is one.
+func nothing(*reply) (struct{}, error) { return struct{}{}, nil }
 
 // malformed is the error of a 2xx that cannot be understood: what was asked may
 // well have been done.

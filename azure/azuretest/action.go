@@ -10,8 +10,8 @@ import (
 // and, after Config.ActionTime, has done.
 type Action struct {
 	ID               string // a GUID
-	Type             string // "Isolate" or "Unisolate"
-	Scope            string // of an isolation: "Full", "Selective" or "UnManagedDevice"
+	Type             string // "Isolate", "Unisolate", "RunAntiVirusScan" or "CollectInvestigationPackage"
+	Scope            string // of an isolation "Full", "Selective" or "UnManagedDevice", of a scan "Quick" or "Full"
 	Requestor        string // the client id, or the analyst for an action taken in the portal
 	RequestorComment string
 	Status           string // "Pending", "InProgress", "Succeeded", "Failed", "TimeOut" or "Cancelled"
@@ -26,6 +26,8 @@ type Action struct {
 const (
 	typeIsolate   = "Isolate"
 	typeUnisolate = "Unisolate"
+	typeScan      = "RunAntiVirusScan"
+	typeCollect   = "CollectInvestigationPackage"
 
 	statusPending    = "Pending"
 	statusInProgress = "InProgress"
@@ -64,7 +66,7 @@ func (a *actionRecord) at(now time.Time) Action {
 func (a Action) open() bool { return a.Status == statusPending || a.Status == statusInProgress }
 
 // accept starts an action on a machine, unless one is still open there: the
-// vendor takes one at a time. Isolating what is isolated and releasing what is
+// vendor takes one at a time (assumed: of all types together). Isolating what is isolated and releasing what is
 // not are accepted, as they are by the vendor.
 func (s *Server) accept(a Action) (*actionRecord, error) {
 	s.mu.Lock()
@@ -109,11 +111,12 @@ func (s *Server) Actions() []Action {
 }
 
 // Isolated reports whether the agent on a machine is cut off from the network at
-// this moment: what the action that succeeded last has left behind.
+// this moment: what the isolation or release that succeeded last has left behind.
 func (s *Server) Isolated(id string) bool {
 	var last Action
 	for _, a := range s.Actions() {
-		if a.MachineID == id && a.Status == statusSucceeded && !a.Updated.Before(last.Updated) {
+		isolation := a.Type == typeIsolate || a.Type == typeUnisolate
+		if isolation && a.MachineID == id && a.Status == statusSucceeded && !a.Updated.Before(last.Updated) {
 			last = a
 		}
 	}

@@ -125,6 +125,45 @@ func (s *Server) unisolate(r *http.Request) (any, error) {
 	return s.act(r, Action{Type: typeUnisolate, RequestorComment: in["Comment"], ExternalID: in["ExternalId"]})
 }
 
+var scanTypes = []string{"Quick", "Full"}
+
+func (s *Server) scan(r *http.Request) (any, error) {
+	in, err := readAction(r, "Comment", "ScanType")
+	if err != nil {
+		return nil, err
+	}
+	if !slices.Contains(scanTypes, in["ScanType"]) {
+		return nil, refuse(http.StatusBadRequest, "InvalidInput", "Invalid input ScanType: %s", in["ScanType"])
+	}
+	// That the scope of the action is the type of the scan is assumed.
+	return s.act(r, Action{Type: typeScan, Scope: in["ScanType"], RequestorComment: in["Comment"], ExternalID: in["ExternalId"]})
+}
+
+func (s *Server) collect(r *http.Request) (any, error) {
+	in, err := readAction(r, "Comment")
+	if err != nil {
+		return nil, err
+	}
+	return s.act(r, Action{Type: typeCollect, RequestorComment: in["Comment"], ExternalID: in["ExternalId"]})
+}
+
+// packageURI gives where the package of a finished collection is. The value is a
+// JSON string within a JSON string, as the vendor writes it. The address leads
+// nowhere here.
+func (s *Server) packageURI(r *http.Request) (any, error) {
+	id := r.PathValue("id")
+	for _, a := range s.rows() {
+		// That there is none of another type of action is assumed.
+		if a.ID == id && a.Type == typeCollect && a.Status == statusSucceeded {
+			return struct {
+				Context string `json:"@odata.context"`
+				Value   string `json:"value"`
+			}{contextURL(r, "Edm.String"), `"https://packages.azuretest.example:443/safedownload/WDATP_Investigation_Package.zip?token=` + id + `"`}, nil
+		}
+	}
+	return nil, notFound("The package of machine action %s was not found", id)
+}
+
 func (s *Server) act(r *http.Request, a Action) (any, error) {
 	a.MachineID = r.PathValue("id")
 	record, err := s.accept(a)

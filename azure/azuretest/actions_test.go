@@ -251,3 +251,48 @@ func TestLostResponse(t *testing.T) {
 		remove()
 	}
 }
+
+// Scans and collections go through the same states, and say nothing of isolation.
+func TestScanAndCollect(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := start(t, Config{InMemory: true, Machines: fleet(), ActionTime: time.Minute}).signIn()
+		c.Isolate(laptop)
+		machine := "/api/machines/" + laptop
+		for _, tc := range []struct {
+			path, body string
+			status     int
+			code       string
+		}{
+			{"/runAntiVirusScan", `{"Comment":"x"}`, 400, "MissingRequiredParameter"},
+			{"/runAntiVirusScan", `{"Comment":"x","ScanType":"quick"}`, 400, "InvalidInput"},
+			{"/runAntiVirusScan", `{"comment":"x","ScanType":"Quick"}`, 400, "InvalidRequestBody"},
+			{"/collectInvestigationPackage", `{}`, 400, "MissingRequiredParameter"},
+			{"/runAntiVirusScan", `{"Comment":"x","ScanType":"Full"}`, 201, ""},
+			{"/collectInvestigationPackage", `{"Comment":"x"}`, 400, "ActiveRequestAlreadyExists"},
+		} {
+			if r := c.post(machine+tc.path, tc.body); r.status != tc.status || r.code() != tc.code {
+				t.Errorf("%s %s: %d %s", tc.path, tc.body, r.status, r.raw)
+			}
+		}
+		time.Sleep(time.Minute)
+		scan := c.Actions()[1]
+		if scan.Type != "RunAntiVirusScan" || scan.Scope != "Full" || scan.Status != "Succeeded" || !c.Isolated(laptop) {
+			t.Errorf("%+v, isolated %v", scan, c.Isolated(laptop))
+		}
+		id := c.post(machine+"/collectInvestigationPackage", `{"Comment":"x"}`).body["id"].(string)
+		uri := func(id string) reply {
+			time.Sleep(31 * time.Second)
+			return c.get("/api/machineactions/" + id + "/GetPackageUri")
+		}
+		for _, tc := range []struct {
+			id     string
+			status int
+		}{{id, 404}, {scan.ID, 404}, {"none", 404}, {id, 200}} {
+			r := uri(tc.id)
+			if value, _ := r.body["value"].(string); r.status != tc.status || r.status == 200 && !strings.HasPrefix(value, `"https://`) {
+				t.Errorf("%s: %d %s", tc.id, r.status, r.raw)
+			}
+		}
+		c.Close()
+	})
+}

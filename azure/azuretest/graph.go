@@ -36,14 +36,14 @@ func (g *Graph) withDefaults() {
 
 // App roles of the operations served.
 const (
-	roleAlertRead         = "SecurityAlert.Read.All"
-	roleAlertReadWrite    = "SecurityAlert.ReadWrite.All"
-	roleIncidentRead      = "SecurityIncident.Read.All"
-	roleIncidentReadWrite = "SecurityIncident.ReadWrite.All"
-	roleHunt              = "ThreatHunting.Read.All"
+	roleGraphAlertRead      = "SecurityAlert.Read.All"
+	roleGraphAlertReadWrite = "SecurityAlert.ReadWrite.All"
+	roleIncidentRead        = "SecurityIncident.Read.All"
+	roleIncidentReadWrite   = "SecurityIncident.ReadWrite.All"
+	roleHunt                = "ThreatHunting.Read.All"
 )
 
-var graphRoles = []string{roleAlertRead, roleAlertReadWrite, roleIncidentRead, roleIncidentReadWrite, roleHunt}
+var graphRoles = []string{roleGraphAlertRead, roleGraphAlertReadWrite, roleIncidentRead, roleIncidentReadWrite, roleHunt}
 
 const (
 	graphHost = "graph.microsoft.com"
@@ -71,10 +71,10 @@ func (s *Server) graph() *product {
 		s.handle(p, method+" "+graphRoot+path, operation{"security", roles, http.StatusOK, s.graphAnswer(serve), nil})
 	}
 	const alerts, incidents = "/security/alerts_v2", "/security/incidents"
-	add("GET "+alerts, s.listGraphAlerts, roleAlertRead, roleAlertReadWrite)
-	add("GET "+alerts+"/{id}", s.getGraphAlert, roleAlertRead, roleAlertReadWrite)
-	add("PATCH "+alerts+"/{id}", s.patchGraphAlert, roleAlertReadWrite)
-	add("POST "+alerts+"/{id}/comments", s.commentGraphAlert, roleAlertReadWrite)
+	add("GET "+alerts, s.listGraphAlerts, roleGraphAlertRead, roleGraphAlertReadWrite)
+	add("GET "+alerts+"/{id}", s.getGraphAlert, roleGraphAlertRead, roleGraphAlertReadWrite)
+	add("PATCH "+alerts+"/{id}", s.patchGraphAlert, roleGraphAlertReadWrite)
+	add("POST "+alerts+"/{id}/comments", s.commentGraphAlert, roleGraphAlertReadWrite)
 	add("GET "+incidents, s.listGraphIncidents, roleIncidentRead, roleIncidentReadWrite)
 	add("GET "+incidents+"/{id}", s.getGraphIncident, roleIncidentRead, roleIncidentReadWrite)
 	add("PATCH "+incidents+"/{id}", s.patchGraphIncident, roleIncidentReadWrite)

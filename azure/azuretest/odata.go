@@ -25,6 +25,7 @@ type schema[T any] struct {
 	typ    string              // the vendor's name of the type, for messages
 	under  string              // of Resource Manager: fields may be named under this, "properties"
 	fields map[string]field[T] // by lower-case name
+	expand string              // what $expand may name, if anything
 }
 
 type field[T any] struct {

@@ -17,6 +17,7 @@ type query[T any] struct {
 	top  int // 0 with limited unset: maxPage
 	// limited tells "$top=0" from no $top.
 	limited bool
+	expand  bool // the schema's own navigation property
 }
 
 // parseQuery reads the OData options of a list request. Options the simulator
@@ -44,6 +45,10 @@ func parseQuery[T any](r *http.Request, fields schema[T]) (query[T], error) {
 			q.limited = true
 			if q.top, err = parseCount(name, value); err == nil && q.top > maxPage {
 				err = odataError("The limit of '%d' for Top query has been exceeded. The value from the incoming request is '%d'.", maxPage, q.top)
+			}
+		case "$expand":
+			if q.expand = fields.expand != "" && value == fields.expand; !q.expand {
+				err = odataError("Could not find a property named '%s' on type '%s'.", value, fields.typ)
 			}
 		default:
 			err = odataError("Query option '%s' is not allowed.", name)

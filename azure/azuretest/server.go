@@ -46,6 +46,11 @@ type Config struct {
 	// documents.
 	Machines []Machine
 
+	// Alerts and Indicators are Defender for Endpoint's, there from the start; empty
+	// fields get the defaults that [DefenderAlert] and [DefenderIndicator] document.
+	Alerts     []DefenderAlert
+	Indicators []DefenderIndicator
+
 	// ActionTime is how long a machine action takes: it is Pending for the first
 	// half, InProgress for the second and then ends. Default 1s.
 	ActionTime time.Duration
@@ -55,7 +60,8 @@ type Config struct {
 	TokenLife time.Duration
 
 	// MinuteQuota and HourQuota are the calls allowed for each API operation in
-	// any minute and in any hour. Default 100 and 1500; negative means no limit.
+	// any minute and in any hour; some operations are allowed fewer. Default 100 and
+	// 1500; negative means no limit.
 	MinuteQuota, HourQuota int
 
 	// GraphAlerts and GraphIncidents are there from the start; Hunt answers advanced
@@ -115,7 +121,10 @@ func (c Config) withDefaults() (Config, error) {
 		c.Now = time.Now
 	}
 	if c.Roles == nil {
-		c.Roles = append([]string{roleMachineRead, roleMachineReadWrite, roleMachineIsolate, roleLogRead}, graphRoles...)
+		c.Roles = append([]string{
+			roleMachineRead, roleMachineReadWrite, roleMachineIsolate, roleMachineScan, roleMachineForensics,
+			roleAlertRead, roleAlertReadWrite, roleTi, roleTiAll, roleLogRead,
+		}, graphRoles...)
 	}
 	c.Roles = slices.Clone(c.Roles)
 	setDefault(&c.ARM.PageSize, 50)
@@ -158,6 +167,9 @@ type Server struct {
 	cloud        cloud
 	began        time.Time
 	collections  []*collection
+	alerts       []DefenderAlert
+	indicators   []DefenderIndicator // in the order they were made
+	retired      int                 // status of what Retire has ended; 0: nothing
 }
 
 // The first name is what the server is called where there is no socket. It
@@ -190,6 +202,15 @@ func NewServer(cfg Config) (*Server, error) {
 		}
 	}
 	s.fillCloud(cfg)
+	for _, a := range cfg.Alerts {
+		s.AddAlert(a)
+	}
+	for i, v := range cfg.Indicators {
+		if v.Value == "" {
+			return nil, fmt.Errorf("azuretest: Config.Indicators[%d] has no Value", i)
+		}
+		s.AddIndicator(v)
+	}
 	s.entra = s.entraHandler()
 	for _, w := range cfg.Sentinel.Workspaces {
 		s.workspaces = append(s.workspaces, &workspace{Workspace: w})

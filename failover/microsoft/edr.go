@@ -120,7 +120,7 @@ func (e *endpoints) Release(ctx context.Context, id string, intent edr.Intent) (
 	return outcome(e.d.Unisolate(ctx, id, azure.Isolate{Comment: intent.Comment()}))
 }
 
-func outcome(is azure.Isolation, err error) (failover.Outcome, error) {
+func outcome(is azure.ActionResult, err error) (failover.Outcome, error) {
 	switch {
 	case err != nil:
 		return failover.Unset, err
