@@ -40,7 +40,7 @@ func (c *Client) newService(name string, e endpoint, quota ...resilience.Window)
 	if s.policy, err = resilience.New("azure."+name, cfg); err != nil {
 		return nil, fmt.Errorf("azure: Config.Policy: %w", err)
 	}
-	source, err := c.tokens.source(e.scope)
+	source, err := c.tokens.source(audience{scope: e.scope})
 	if err != nil {
 		return nil, err
 	}
