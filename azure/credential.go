@@ -142,9 +142,12 @@ func (t *tokens) run(ctx context.Context) error {
 	}
 }
 
-// aware says that the client understands challenges. azidentity says it in every
-// request for a token with EnableCAE; said as a claim it passes by the caches too.
-const aware = `{"access_token":{"xms_cc":{"values":["CP1"]}}}`
+// fresh are the claims of a token issued lately: what an API asks for after a
+// revocation, and the one way past the caches of azidentity. The margin is for
+// the clocks.
+func fresh() string {
+	return fmt.Sprintf(`{"access_token":{"nbf":{"essential":true,"value":"%d"}}}`, time.Now().Add(-5*time.Minute).Unix())
+}
 
 // fetch asks a new credential for a token with claims, and for another one than
 // refused.
@@ -157,7 +160,7 @@ func (t *tokens) fetch(ctx context.Context, a audience, claims, refused string) 
 	options := policy.TokenRequestOptions{Scopes: []string{a.scope}, TenantID: a.tenant, Claims: claims, EnableCAE: true}
 	at, err := cred.GetToken(ctx, options)
 	if err == nil && at.Token == refused {
-		options.Claims = aware
+		options.Claims = fresh()
 		at, err = cred.GetToken(ctx, options)
 	}
 	if err != nil {

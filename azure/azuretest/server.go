@@ -107,6 +107,7 @@ type Server struct {
 	*sim.Server
 	cfg      Config
 	entra    http.Handler
+	imds     http.Handler
 	products []*product
 
 	mu       sync.Mutex
@@ -115,6 +116,9 @@ type Server struct {
 	machines machineList
 	actions  []*actionRecord // in the order accepted
 	failNext []string        // how the next accepted actions end
+	// What every token must have been requested with, see ChallengeCAE.
+	demanded  map[string]any
+	challenge string
 }
 
 // The first name is what the server is called where there is no socket. It
@@ -140,14 +144,14 @@ func NewServer(cfg Config) (*Server, error) {
 			return nil, fmt.Errorf("azuretest: Config.Machines[%d] repeats an ID", i)
 		}
 	}
-	s.entra = s.entraHandler()
+	s.entra, s.imds = s.entraHandler(), s.imdsHandler()
 	s.products = []*product{s.defender()}
 	hosts := []string{baseHost, loginHost}
 	for _, p := range s.products {
 		hosts = append(hosts, p.hosts...)
 	}
 	s.Server, err = sim.Start(sim.Config{
-		Hosts:   hosts,
+		Hosts: hosts, Plain: []string{imdsHost},
 		Handler: http.HandlerFunc(s.route),
 		Faults:  cfg.Faults, Now: cfg.Now, InMemory: cfg.InMemory,
 	})
@@ -165,6 +169,10 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 		host = h
 	}
 	host = strings.ToLower(host)
+	if host == imdsHost {
+		s.imds.ServeHTTP(w, r)
+		return
+	}
 	for _, p := range s.products {
 		if p.serves(host) {
 			p.mux.ServeHTTP(w, r)
