@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
+	"strings"
 	"testing"
 )
 
@@ -30,7 +31,7 @@ func TestChallengesAreRead(t *testing.T) {
 			t.Errorf("%s: %s", header, got)
 		}
 	}
-	huge := base64.StdEncoding.EncodeToString([]byte(`{"a":"` + string(make([]byte, maxClaims)) + `"}`))
+	huge := base64.StdEncoding.EncodeToString([]byte(`{"a":"` + strings.Repeat("x", maxClaims) + `"}`))
 	if challenge(http.Header{"Www-Authenticate": {`Bearer error="insufficient_claims", claims="` + huge + `"`}}) != "" {
 		t.Error("claims of any size go into a token request")
 	}

@@ -446,3 +446,49 @@ func TestPlainCredentialRenewsARefusedToken(t *testing.T) {
 		}
 	})
 }
+
+// A token that works elsewhere is worth another try, but one: an API that refuses
+// it without end must not hold the call.
+func TestARefusedTokenIsRenewedOnceInACall(t *testing.T) {
+	var c *azure.Client
+	refused := 0
+	cloud(t, azuretest.Config{}, func(cfg *azure.Config) {
+		next := cfg.HTTPClient.Transport
+		cfg.HTTPClient = &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+			resp, err := next.RoundTrip(r)
+			if err == nil && resp.StatusCode == http.StatusUnauthorized && refused < 10 {
+				refused++
+				_, err = c.Defender.Machine(r.Context(), fmt.Sprintf("%040x", 2)) // it works there
+			}
+			return resp, err
+		})}
+	}, func(t *testing.T, srv *azuretest.Server, client *azure.Client) {
+		c = client
+		if _, err := c.Defender.Machine(t.Context(), first); err != nil {
+			t.Fatal(err)
+		}
+		srv.Faults().Add(fault.Rule{Kind: fault.Status, Status: 401, Path: "/api/machines/" + first})
+		if _, err := c.Defender.Machine(t.Context(), first); resilience.Of(err).Status != 401 || refused != 2 {
+			t.Errorf("%v after %d times", err, refused)
+		}
+	})
+}
+
+// azcore's retry options in the context would bring azidentity's retries back.
+func TestRetryOptionsInTheContextDoNotReachTheCredential(t *testing.T) {
+	for _, more := range []bool{false, true} {
+		cloud(t, azuretest.Config{}, nil, func(t *testing.T, srv *azuretest.Server, c *azure.Client) {
+			srv.Faults().Add(fault.Rule{Kind: fault.Status, Status: 503, Path: tokenPath})
+			ctx := t.Context()
+			if more {
+				ctx = policy.WithRetryOptions(ctx, policy.RetryOptions{MaxRetries: 9, RetryDelay: time.Millisecond})
+			}
+			if _, err := getToken(ctx, c, graphScope); err == nil {
+				t.Error("no error")
+			}
+			if n := tokenRequests(srv); n > 3 {
+				t.Errorf("%d token requests", n)
+			}
+		})
+	}
+}

@@ -315,11 +315,23 @@ func TestDemandDropsTheFetchUnderWay(t *testing.T) {
 		if tok, _ := s.Get(t.Context()); tok.Value != "4B" {
 			t.Errorf("got %v", tok)
 		}
+		s.Accepted("4B")
+		if !s.Demand("4B", "B") {
+			t.Error("it worked, and is challenged again: worth a try")
+		}
+		if tok, _ := s.Get(t.Context()); tok.Value != "5B" {
+			t.Errorf("got %v", tok)
+		}
+		time.Sleep(refusedHold + time.Second)
+		_ = s.Demand("3B", "B")
+		if tok, _ := s.Get(t.Context()); tok.Value != "5B" {
+			t.Errorf("a late answer to an old token cost another: %v", tok)
+		}
 		// The claims are of one token: the next one is as any other.
 		time.Sleep(21 * time.Minute)
 		_, _ = s.Get(t.Context())
 		time.Sleep(2 * time.Second)
-		if tok, _ := s.Get(t.Context()); tok.Value != "5" {
+		if tok, _ := s.Get(t.Context()); tok.Value != "6" {
 			t.Errorf("renewed as %v", tok)
 		}
 		if err := s.Close(t.Context()); err != nil {
