@@ -132,7 +132,7 @@ func (s *service) exchange(ctx context.Context, r request) (*reply, error) {
 		}
 	}
 	resp, err := s.pipeline.Do(req)
-	if err != nil {
+	if err = unlessArrived(resp, err); err != nil {
 		return nil, err
 	}
 	body, err := runtime.Payload(resp)
@@ -143,6 +143,18 @@ func (s *service) exchange(ctx context.Context, r request) (*reply, error) {
 		return nil, newAPIError(r.call.Name, resp, body)
 	}
 	return &reply{resp.StatusCode, resp.Header, body}, nil
+}
+
+// unlessArrived forgives a context that ended when the answer was here already:
+// azcore gives both, and what has been done would look as if it had failed.
+func unlessArrived(resp *http.Response, err error) error {
+	if resp == nil || !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	if _, unread := runtime.Payload(resp); unread != nil {
+		return err
+	}
+	return nil
 }
 
 // into decodes an answer as T.
