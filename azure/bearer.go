@@ -9,13 +9,15 @@ import (
 	"github.com/jurymast/jurymast/internal/token"
 )
 
-// bearer puts the token on a request. A 401 to a token that used to work gets
-// one new token and one more try: a 401 has done nothing.
+// bearer puts the token on a request. A 401 has done nothing: one to a token that
+// used to work, and one that asks for other claims, each get a new token and one
+// more try.
 type bearer struct{ source *token.Source }
 
 // Do implements policy.Policy.
 func (b *bearer) Do(req *policy.Request) (*http.Response, error) {
-	for renewed := false; ; renewed = true {
+	var renewed, challenged bool
+	for {
 		t, err := b.source.Get(req.Raw().Context())
 		if err != nil {
 			return nil, err
@@ -29,9 +31,15 @@ func (b *bearer) Do(req *policy.Request) (*http.Response, error) {
 			b.source.Accepted(t.Value)
 			return resp, nil
 		}
-		if renewed || !b.source.Rejected(t.Value) {
+		again, tried := b.source.Rejected, &renewed
+		if claims := challenge(resp.Header); claims != "" {
+			again = func(value string) bool { return b.source.Demand(value, claims) }
+			tried = &challenged
+		}
+		if !again(t.Value) || *tried {
 			return resp, nil
 		}
+		*tried = true
 		runtime.Drain(resp)
 		if err := req.RewindBody(); err != nil {
 			return nil, err

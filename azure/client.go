@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -63,7 +64,7 @@ func New(cfg Config) (*Client, error) {
 	}
 	c.tokens = &tokens{
 		policy: authPolicy, factory: cfg.Credential, first: place.defender.scope,
-		sources: map[string]*token.Source{}, runs: map[int]func(*token.Source){},
+		sources: map[audience]*token.Source{}, runs: map[int]func(*token.Source){},
 		options: noRetries(azcore.ClientOptions{Cloud: place.authority, Transport: transporter{c.wire}}),
 	}
 	if c.Defender, err = newDefender(c); err != nil {
@@ -97,21 +98,34 @@ func (c *Client) Close(ctx context.Context) error {
 	return c.tokens.close(ctx)
 }
 
-// Credential gives out this client's tokens to any official Azure client.
-func (c *Client) Credential() azcore.TokenCredential { return credential{c.tokens} }
+// Credential gives out this client's tokens to any official Azure client, and new
+// ones if that was challenged. A token for another tenant comes from the
+// same credential, if that may ask there (AdditionallyAllowedTenants).
+func (c *Client) Credential() azcore.TokenCredential { return credential{c.tokens, c.cfg.TenantID} }
 
-type credential struct{ tokens *tokens }
+type credential struct {
+	tokens *tokens
+	tenant string
+}
 
 // GetToken implements azcore.TokenCredential.
 func (c credential) GetToken(ctx context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
 	if len(o.Scopes) != 1 {
 		return azcore.AccessToken{}, resilience.Misusef("azure: a token is for one scope, not %d", len(o.Scopes))
 	}
-	s, err := c.tokens.source(o.Scopes[0])
+	a := audience{o.Scopes[0], o.TenantID}
+	if strings.EqualFold(a.tenant, c.tenant) {
+		a.tenant = ""
+	}
+	s, err := c.tokens.source(a)
 	if err != nil {
 		return azcore.AccessToken{}, err
 	}
-	t, err := s.Get(ctx)
+	get := s.Get
+	if o.Claims != "" {
+		get = func(ctx context.Context) (token.Token, error) { return s.GetFor(ctx, o.Claims) }
+	}
+	t, err := get(ctx)
 	if err != nil {
 		return azcore.AccessToken{}, err
 	}

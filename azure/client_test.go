@@ -1,6 +1,7 @@
 package azure_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -555,4 +556,46 @@ func TestAClientDoesNotPrintItsSecret(t *testing.T) {
 			t.Errorf("%s: %s", format, text)
 		}
 	}
+}
+
+// 1.2: azcore gives the answer and an error if the context ends as it arrives; an
+// isolation that was carried out looked as if it had failed.
+func TestAnAnswerThatIsHereCounts(t *testing.T) {
+	var leave context.CancelFunc
+	cloud(t, azuretest.Config{}, func(cfg *azure.Config) {
+		next := cfg.HTTPClient.Transport
+		cfg.HTTPClient = &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+			resp, err := next.RoundTrip(r)
+			if err == nil && r.Method == http.MethodPost && strings.HasPrefix(r.URL.Path, "/api") {
+				body, err := io.ReadAll(resp.Body)
+				_ = resp.Body.Close()
+				resp.Body = io.NopCloser(bytes.NewReader(body))
+				leave()
+				return resp, err
+			}
+			return resp, err
+		})}
+	}, func(t *testing.T, srv *azuretest.Server, c *azure.Client) {
+		ctx, cancel := context.WithCancel(t.Context())
+		leave = cancel
+		is, err := c.Defender.Isolate(ctx, first, azure.Isolate{Comment: "x"})
+		if err != nil || is.Action.ID == "" || len(srv.Actions()) != 1 {
+			t.Errorf("%+v, %v", is, err)
+		}
+		options := c.ClientOptions()
+		bearer := runtime.NewBearerTokenPolicy(c.Credential(), []string{"https://api.securitycenter.microsoft.com/.default"}, nil)
+		pl := runtime.NewPipeline("official", "v1", runtime.PipelineOptions{PerRetry: []policy.Policy{bearer}}, &options)
+		ctx, leave = context.WithCancel(t.Context())
+		req, err := runtime.NewRequest(ctx, http.MethodPost, "https://api.security.microsoft.com/api/machines/"+first+"/isolate")
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := pl.Do(req)
+		if err != nil || resp.StatusCode != http.StatusBadRequest { // it is isolated already, and there is no body
+			t.Fatalf("%+v, %v", resp, err)
+		}
+		if body, err := io.ReadAll(resp.Body); err != nil || len(body) == 0 {
+			t.Errorf("%s, %v", body, err)
+		}
+	})
 }

@@ -19,8 +19,13 @@ import (
 )
 
 // CredentialFactory makes a new credential. It is called for every token
-// request, so that no cached token stands in the way of a fresh one. It must use
-// the options it is given: they carry the transport, the cloud, and no retries.
+// request, so that no cached token stands in the way of a fresh one, and no scope
+// waits for another. It must use the options it is given: they carry the
+// transport, the cloud, and no retries.
+//
+// The tokens of a managed identity are cached by the process and by the machine
+// all the same, until shortly before they expire: an outage of the machine's token
+// service that begins then is felt when they do.
 //
 //	azure.Config{Credential: func(o azcore.ClientOptions) (azcore.TokenCredential, error) {
 //		return azidentity.NewManagedIdentityCredential(&azidentity.ManagedIdentityCredentialOptions{ClientOptions: o})
@@ -48,9 +53,9 @@ func DefaultCredential(tenantID string) CredentialFactory {
 	}
 }
 
-// Plain uses a credential that already exists. Its own cache then decides: after
-// a 401 it may hand out the same token until five minutes before it expires, and
-// its own retries count against AuthPolicy.
+// Plain uses a credential that already exists. Its own cache then decides when
+// tokens are renewed, and its own retries count against AuthPolicy. After a 401 it
+// is asked for a new token as after a challenge, which azidentity's caches heed.
 func Plain(cred azcore.TokenCredential) CredentialFactory {
 	return func(azcore.ClientOptions) (azcore.TokenCredential, error) { return cred, nil }
 }
@@ -65,22 +70,31 @@ type tokens struct {
 
 	mu      sync.Mutex
 	closed  bool
-	sources map[string]*token.Source
+	sources map[audience]*token.Source
 	runs    map[int]func(*token.Source) // start one under a Run
 	ran     int
 }
 
-func (t *tokens) source(scope string) (*token.Source, error) {
+// audience is what a token is for.
+type audience struct {
+	scope  string
+	tenant string // "" is the credential's own
+}
+
+func (t *tokens) source(a audience) (*token.Source, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
 		return nil, ErrClosed
 	}
-	s, ok := t.sources[scope]
+	s, ok := t.sources[a]
 	if !ok {
-		s = token.New(t.policy, func(ctx context.Context) (token.Token, error) { return t.fetch(ctx, scope) })
-		s.Lazy = scope != t.first
-		t.sources[scope] = s
+		s = token.New(t.policy, func(ctx context.Context) (token.Token, error) {
+			claims, refused := s.Asked()
+			return t.fetch(ctx, a, claims, refused)
+		})
+		s.Lazy = a != audience{scope: t.first}
+		t.sources[a] = s
 		for _, start := range t.runs {
 			start(s)
 		}
@@ -128,15 +142,29 @@ func (t *tokens) run(ctx context.Context) error {
 	}
 }
 
-func (t *tokens) fetch(ctx context.Context, scope string) (token.Token, error) {
+// fresh are the claims of a token issued lately: what an API asks for after a
+// revocation, and the one way past the caches of azidentity. The margin is for
+// the clocks.
+func fresh() string {
+	return fmt.Sprintf(`{"access_token":{"nbf":{"essential":true,"value":"%d"}}}`, time.Now().Add(-5*time.Minute).Unix())
+}
+
+// fetch asks a new credential for a token with claims, and for another one than
+// refused.
+func (t *tokens) fetch(ctx context.Context, a audience, claims, refused string) (token.Token, error) {
 	cred, err := t.factory(t.options)
 	if err != nil {
-		return token.Token{}, &TokenError{Scope: scope, Hint: "check Config.Credential", err: err, status: http.StatusUnauthorized}
+		return token.Token{}, &TokenError{Scope: a.scope, Hint: "check Config.Credential", err: err, status: http.StatusUnauthorized}
 	}
 	ctx = policy.WithRetryOptions(ctx, policy.RetryOptions{MaxRetries: -1})
-	at, err := cred.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{scope}})
+	options := policy.TokenRequestOptions{Scopes: []string{a.scope}, TenantID: a.tenant, Claims: claims, EnableCAE: true}
+	at, err := cred.GetToken(ctx, options)
+	if err == nil && at.Token == refused {
+		options.Claims = fresh()
+		at, err = cred.GetToken(ctx, options)
+	}
 	if err != nil {
-		return token.Token{}, newTokenError(scope, err)
+		return token.Token{}, newTokenError(a.scope, err)
 	}
 	return token.Token{Value: at.Token, Expires: at.ExpiresOn}, nil
 }

@@ -62,13 +62,15 @@ func (s *stage) Do(req *policy.Request) (*http.Response, error) {
 		// under ours.
 		ctx = policy.WithRetryOptions(ctx, policy.RetryOptions{MaxRetries: -1})
 		resp, err := req.Clone(ctx).Next()
+		err = unlessArrived(resp, err)
 		if err != nil || !s.c.tokens.heard(resp) || req.RewindBody() != nil {
 			return resp, err
 		}
 		// A 401 to a token that used to work has done nothing. azcore has dropped
 		// the token and asks for the new one.
 		runtime.Drain(resp)
-		return req.Clone(ctx).Next()
+		resp, err = req.Clone(ctx).Next()
+		return resp, unlessArrived(resp, err)
 	})
 }
 

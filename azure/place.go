@@ -2,6 +2,7 @@ package azure
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -81,7 +82,7 @@ func (c *Config) resolve() (place, error) {
 		if err != nil {
 			return place{}, err
 		}
-		p.authority = cloud.Configuration{ActiveDirectoryAuthorityHost: u.String() + "/", Services: map[cloud.ServiceName]cloud.ServiceConfiguration{}}
+		p.authority.ActiveDirectoryAuthorityHost = u.String() + "/"
 	}
 	for _, o := range []struct {
 		field, value string
@@ -101,6 +102,13 @@ func (c *Config) resolve() (place, error) {
 			return place{}, err
 		}
 		o.endpoint.url, o.endpoint.hosts = u.String(), []string{u.Hostname()}
+	}
+	if c.ManagementURL != "" { // the official arm clients look there
+		services := maps.Clone(p.authority.Services)
+		arm := services[cloud.ResourceManager]
+		arm.Endpoint = p.management.url
+		services[cloud.ResourceManager] = arm
+		p.authority.Services = services
 	}
 	return p, p.defender.add("Config.DefenderAlternates", c.DefenderAlternates)
 }

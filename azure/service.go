@@ -49,7 +49,7 @@ func (c *Client) newService(name string, e endpoint, quota ...resilience.Window)
 	if s.policy, err = resilience.New("azure."+name, cfg); err != nil {
 		return nil, fmt.Errorf("azure: Config.Policy: %w", err)
 	}
-	source, err := c.tokens.source(e.scope)
+	source, err := c.tokens.source(audience{scope: e.scope})
 	if err != nil {
 		return nil, err
 	}
@@ -169,7 +169,7 @@ func (s *service) exchange(ctx context.Context, r request) (*reply, error) {
 	}
 	begin := time.Now()
 	resp, err := s.pipeline.Do(req)
-	if err != nil {
+	if err = unlessArrived(resp, err); err != nil {
 		return nil, err
 	}
 	body, err := runtime.Payload(resp)
@@ -184,6 +184,18 @@ func (s *service) exchange(ctx context.Context, r request) (*reply, error) {
 		return nil, s.gone(e)
 	}
 	return &reply{resp.StatusCode, resp.Header, body}, nil
+}
+
+// unlessArrived forgives a context that ended when the answer was here already:
+// azcore gives both, and what has been done would look as if it had failed.
+func unlessArrived(resp *http.Response, err error) error {
+	if resp == nil || !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	if _, unread := runtime.Payload(resp); unread != nil {
+		return err
+	}
+	return nil
 }
 
 // into decodes an answer as T.

@@ -1,6 +1,7 @@
 package azuretest
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -110,13 +111,18 @@ func (s *Server) issueToken(w http.ResponseWriter, r *http.Request) {
 			form.Get("scope")))
 		return
 	}
+	var claims map[string]any
+	if asked := form.Get("claims"); asked != "" && json.Unmarshal([]byte(asked), &claims) != nil {
+		s.entraError(w, r, http.StatusBadRequest, "invalid_request", 900144, "The claims parameter is not a JSON object.") // assumed
+		return
+	}
 	seconds := int(s.cfg.TokenLife / time.Second)
 	writeEntra(w, http.StatusOK, struct {
 		TokenType    string `json:"token_type"`
 		ExpiresIn    int    `json:"expires_in"`
 		ExtExpiresIn int    `json:"ext_expires_in"`
 		AccessToken  string `json:"access_token"`
-	}{"Bearer", seconds, seconds, s.newToken(audience)})
+	}{"Bearer", seconds, seconds, s.newToken(audience, claims)})
 }
 
 // knowsClient checks the client's secret, sent in the form or, as x/oauth2 tries

@@ -169,3 +169,38 @@ func TestRevokeTokens(t *testing.T) {
 		t.Errorf("%d tokens", c.Tokens())
 	}
 }
+
+func TestChallengeCAE(t *testing.T) {
+	c := start(t, Config{Machines: fleet()}).signIn()
+	if err := c.ChallengeCAE("[]"); err == nil {
+		t.Error("claims that are no object")
+	}
+	const claims = `{"access_token":{"nbf":{"essential":true,"value":"1604106651"}}}`
+	if err := c.ChallengeCAE(claims); err != nil {
+		t.Fatal(err)
+	}
+	for _, have := range []string{"", `{"access_token":{"nbf":{"essential":true,"value":"1"}}}`, `{"access_token":1}`} {
+		form := tokenForm()
+		form.Set("claims", have)
+		c.bearer = c.tokenRequest(form).body["access_token"].(string)
+		r := c.get("/api/machines")
+		want := `error="insufficient_claims", claims="` + base64.StdEncoding.EncodeToString([]byte(claims)) + `"`
+		if got := r.header.Get("WWW-Authenticate"); r.status != http.StatusUnauthorized || !strings.HasPrefix(got, "Bearer ") || !strings.HasSuffix(got, want) {
+			t.Errorf("%s: %d %s", have, r.status, got)
+		}
+	}
+	form := tokenForm()
+	form.Set("claims", `{"access_token":{"xms_cc":{"values":["CP1"]},"nbf":{"value":"1604106651","essential":true}}}`)
+	c.bearer = c.tokenRequest(form).body["access_token"].(string)
+	if r := c.get("/api/machines"); r.status != http.StatusOK {
+		t.Errorf("with the claims: %d %s", r.status, r.raw)
+	}
+	_ = c.ChallengeCAE("")
+	if r := c.signIn().get("/api/machines"); r.status != http.StatusOK {
+		t.Errorf("after the challenge: %d %s", r.status, r.raw)
+	}
+	form.Set("claims", "{")
+	if r := c.tokenRequest(form); r.status != http.StatusBadRequest {
+		t.Errorf("broken claims: %d %s", r.status, r.raw)
+	}
+}

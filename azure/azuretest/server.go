@@ -150,6 +150,7 @@ type Server struct {
 	*sim.Server
 	cfg      Config
 	entra    http.Handler
+	imds     http.Handler
 	products []*product
 
 	mu       sync.Mutex
@@ -170,6 +171,9 @@ type Server struct {
 	alerts       []DefenderAlert
 	indicators   []DefenderIndicator // in the order they were made
 	retired      int                 // status of what Retire has ended; 0: nothing
+	// What every token must have been requested with, see ChallengeCAE.
+	demanded  map[string]any
+	challenge string
 }
 
 // The first name is what the server is called where there is no socket. It
@@ -211,7 +215,7 @@ func NewServer(cfg Config) (*Server, error) {
 		}
 		s.AddIndicator(v)
 	}
-	s.entra = s.entraHandler()
+	s.entra, s.imds = s.entraHandler(), s.imdsHandler()
 	for _, w := range cfg.Sentinel.Workspaces {
 		s.workspaces = append(s.workspaces, &workspace{Workspace: w})
 	}
@@ -227,7 +231,7 @@ func NewServer(cfg Config) (*Server, error) {
 		hosts = append(hosts, p.hosts...)
 	}
 	s.Server, err = sim.Start(sim.Config{
-		Hosts:   hosts,
+		Hosts: hosts, Plain: []string{imdsHost},
 		Handler: http.HandlerFunc(s.route),
 		Faults:  cfg.Faults, Now: cfg.Now, InMemory: cfg.InMemory,
 	})
@@ -241,6 +245,10 @@ func NewServer(cfg Config) (*Server, error) {
 // base URL.
 func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 	host := strings.ToLower(hostname(r.Host))
+	if host == imdsHost {
+		s.imds.ServeHTTP(w, r)
+		return
+	}
 	for _, p := range s.products {
 		if p.serves(host) {
 			p.mux.ServeHTTP(w, r)

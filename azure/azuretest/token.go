@@ -5,7 +5,9 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -15,15 +17,17 @@ import (
 type token struct {
 	audience string
 	roles    []string
+	claims   map[string]any // of the request for it
 	expires  time.Time
 	revoked  bool
 }
 
 // newToken issues an access token for audience. It is a JWT for those who look
-// inside, but what counts is that this server remembers it.
-func (s *Server) newToken(audience string) string {
+// inside, but what counts is that this server remembers it. The claims asked for are
+// granted: of them the JWT shows none (assumed: APIs look them up elsewhere).
+func (s *Server) newToken(audience string, claims map[string]any) string {
 	now := s.cfg.Now()
-	t := &token{audience: audience, roles: s.cfg.Roles, expires: now.Add(s.cfg.TokenLife)}
+	t := &token{audience: audience, roles: s.cfg.Roles, claims: claims, expires: now.Add(s.cfg.TokenLife)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	jwt := signJWT(map[string]any{
@@ -58,6 +62,44 @@ func (s *Server) RevokeTokens() {
 	}
 }
 
+// ChallengeCAE makes every API answer 401 from now on to tokens that were not
+// requested with these claims, and ask for them by the challenge of continuous
+// access evaluation; "" ends it. Claims are JSON, such as
+// {"access_token":{"nbf":{"essential":true,"value":"1604106651"}}}.
+//
+// Microsoft challenges only clients that said they understand it (assumed to be
+// all of them here).
+func (s *Server) ChallengeCAE(claims string) error {
+	var wanted map[string]any
+	if claims != "" {
+		if err := json.Unmarshal([]byte(claims), &wanted); err != nil {
+			return fmt.Errorf("azuretest: ChallengeCAE wants claims as a JSON object: %w", err)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.demanded, s.challenge = wanted, claims
+	return nil
+}
+
+// covers reports whether have has all that is in want.
+func covers(have, want any) bool {
+	object, ok := want.(map[string]any)
+	if !ok {
+		return reflect.DeepEqual(have, want)
+	}
+	there, ok := have.(map[string]any)
+	if !ok {
+		return false
+	}
+	for name, v := range object {
+		if !covers(there[name], v) {
+			return false
+		}
+	}
+	return true
+}
+
 // Tokens is how many tokens have been issued so far.
 func (s *Server) Tokens() int {
 	s.mu.Lock()
@@ -81,6 +123,11 @@ func (s *Server) authenticate(r *http.Request) (token, error) {
 		return token{}, unauthorized("the token has been revoked")
 	case !s.cfg.Now().Before(t.expires):
 		return token{}, unauthorized("the token has expired")
+	case !covers(t.claims, s.demanded):
+		e := unauthorized("the token does not meet the claims of the challenge")
+		e.header.Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="", authorization_uri="https://%s/common/oauth2/authorize", error="insufficient_claims", claims="%s"`,
+			loginHost, base64.StdEncoding.EncodeToString([]byte(s.challenge))))
+		return token{}, e
 	}
 	return *t, nil
 }

@@ -15,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -27,6 +28,8 @@ type Config struct {
 	// Hosts are the names the certificate covers and the clients of this server
 	// route to it; the first is the name used when there is no socket. Required.
 	Hosts []string
+	// Plain are further hosts, which Client reaches by plain http, on port 80.
+	Plain []string
 	// Handler answers the requests. Required.
 	Handler http.Handler
 	// Faults is the script of what goes wrong; nil means nothing ever does.
@@ -105,7 +108,7 @@ func (s *Server) URL() string {
 func (s *Server) CAPEM() []byte { return append([]byte(nil), s.ca.pem...) }
 
 // Client returns a new client that trusts the server and reaches it under every
-// name of Config.Hosts; other names fail. Faults that strike connections act as
+// name of Config.Hosts and Config.Plain; other names fail. Faults that strike connections act as
 // the kernel would: a refusal is ECONNREFUSED, a black hole never connects.
 func (s *Server) Client() *http.Client {
 	transport := &http.Transport{
@@ -121,9 +124,21 @@ func (s *Server) Client() *http.Client {
 }
 
 func (s *Server) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	if host, port, _ := net.SplitHostPort(addr); port == "80" && slices.Contains(s.cfg.Plain, host) {
+		// The server speaks nothing but TLS: the client does not see it.
+		conn, err := s.connect(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return tls.Client(conn, &tls.Config{RootCAs: s.ca.pool(), ServerName: s.cfg.Hosts[0], MinVersion: tls.VersionTLS12, Time: s.cfg.Now}), nil
+	}
 	if !s.serves(addr) {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: &net.DNSError{Err: "no such host", Name: addr, IsNotFound: true}}
 	}
+	return s.connect(ctx)
+}
+
+func (s *Server) connect(ctx context.Context) (net.Conn, error) {
 	if s.pipe != nil {
 		return s.pipe.dial(ctx)
 	}

@@ -69,6 +69,9 @@ type Source struct {
 	renew     time.Time // when to fetch the next one although this is still good
 	accepted  bool      // the API took the current token at least once
 	spared    time.Time // when a token that is rejected may be tried again, zero if it is not
+	claims    string    // what the API demands of the next token, see Demand
+	met       string    // the demand that the current token was fetched for
+	refused   string    // the token that the API answered 401 to last
 	flight    *flight
 	failure   error // the last fetch's, until failedTil
 	failedTil time.Time
@@ -79,10 +82,12 @@ type Source struct {
 
 // flight is one fetch that several callers wait for.
 type flight struct {
-	done   chan struct{}
-	cancel context.CancelFunc
-	token  Token
-	err    error
+	done    chan struct{}
+	cancel  context.CancelFunc
+	claims  string // what it was started for
+	dropped bool   // its token would not do any more: whoever waits for it asks again
+	token   Token
+	err     error
 }
 
 // Policy returns a policy for token requests: quicker than one for an API,
@@ -102,18 +107,48 @@ func New(policy *resilience.Policy, fetch func(context.Context) (Token, error)) 
 // Get returns a token that has not expired. A third into its life it starts to
 // fetch the next one beside the caller.
 func (s *Source) Get(ctx context.Context) (Token, error) {
+	for {
+		t, f, err := s.ask(ctx)
+		if f == nil {
+			return t, err
+		}
+		select {
+		case <-f.done:
+		case <-ctx.Done():
+			return Token{}, &Error{fmt.Errorf("waiting for it: %w", context.Cause(ctx))}
+		}
+		switch {
+		case f.dropped:
+		case f.err != nil:
+			return Token{}, &Error{f.err}
+		default:
+			return f.token, nil
+		}
+	}
+}
+
+// GetFor returns a token that was fetched with claims: what Get and Demand are
+// to those who know the token that did not have them.
+func (s *Source) GetFor(ctx context.Context, claims string) (Token, error) {
 	s.mu.Lock()
+	s.demand(claims)
+	s.mu.Unlock()
+	return s.Get(ctx)
+}
+
+// ask returns the token at hand, or the failure that is remembered, or the flight
+// to wait for.
+func (s *Source) ask(ctx context.Context) (Token, *flight, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.closed {
-		s.mu.Unlock()
-		return Token{}, resilience.ErrClosed
+		return Token{}, nil, resilience.ErrClosed
 	}
 	now := time.Now()
 	held := s.failure != nil && now.Before(s.failedTil)
 	if s.current.Value != "" && now.Before(s.current.Expires.Add(-expiryMargin)) {
-		t := s.current
 		if wait := s.spared.Sub(now); wait > 0 {
-			s.mu.Unlock()
-			return Token{}, &Error{&rejected{wait}}
+			return Token{}, nil, &Error{&rejected{wait}}
 		}
 		if !s.spared.IsZero() {
 			s.spared = now.Add(s.Spare) // this caller tries it
@@ -121,41 +156,28 @@ func (s *Source) Get(ctx context.Context) (Token, error) {
 		if !now.Before(s.renew) && !held && s.flight == nil {
 			s.start(ctx)
 		}
-		s.mu.Unlock()
-		return t, nil
+		return s.current, nil, nil
 	}
 	if held {
-		defer s.mu.Unlock()
-		return Token{}, &Error{s.failure}
+		return Token{}, nil, &Error{s.failure}
 	}
-	f := s.flight
-	if f == nil {
-		f = s.start(ctx)
+	if s.flight == nil {
+		s.start(ctx)
 	}
-	s.mu.Unlock()
-	select {
-	case <-f.done:
-	case <-ctx.Done():
-		return Token{}, &Error{fmt.Errorf("waiting for it: %w", context.Cause(ctx))}
-	}
-	if f.err != nil {
-		return Token{}, &Error{f.err}
-	}
-	return f.token, nil
+	return Token{}, s.flight, nil
 }
 
 // start begins a flight; s.mu is held. It outlives the caller that started it,
 // because others may wait for it too, but not the source.
-func (s *Source) start(ctx context.Context) *flight {
+func (s *Source) start(ctx context.Context) {
 	ctx, cancel := context.WithCancel(resilience.WithoutBackup(context.WithoutCancel(ctx)))
-	f := &flight{done: make(chan struct{}), cancel: cancel}
+	f := &flight{done: make(chan struct{}), cancel: cancel, claims: s.claims}
 	s.flight = f
 	s.flights.Go(func() {
 		defer cancel()
 		f.token, f.err = resilience.Do(ctx, s.policy, resilience.Call{Name: "token", Kind: resilience.Idempotent}, s.fetchSafely)
 		s.land(f)
 	})
-	return f
 }
 
 // fetchSafely keeps a panicking credential from taking the process down.
@@ -167,12 +189,20 @@ func (s *Source) fetchSafely(ctx context.Context) (t Token, err error) {
 func (s *Source) land(f *flight) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if f.dropped {
+		close(f.done)
+		return
+	}
 	now := time.Now()
 	s.flight = nil
 	if f.err != nil {
-		s.failure, s.failedTil = f.err, now.Add(hold(f.err))
+		held := hold(f.err)
+		s.failure, s.failedTil = f.err, now.Add(held)
+		if held == refusedHold {
+			s.claims = "" // perhaps it was these: if not, the API demands them again
+		}
 	} else {
-		s.failure, s.accepted = nil, false
+		s.failure, s.accepted, s.claims, s.met = nil, false, "", f.claims
 		if s.current.Value != "" {
 			s.previous = s.current.Value
 		}
@@ -218,13 +248,66 @@ func (s *Source) Rejected(value string) bool {
 	if s.current.Value != value {
 		return true // somebody already fetched another
 	}
+	s.refused = value
 	worth := s.accepted || time.Since(s.fetched) > refusedHold
 	if worth {
-		s.previous, s.current = s.current.Value, Token{}
+		s.drop()
 	} else if s.Spare > 0 {
 		s.spared = time.Now().Add(s.Spare)
 	}
 	return worth
+}
+
+// drop forgets the current token; s.mu is held.
+func (s *Source) drop() {
+	if s.current.Value != "" {
+		s.previous, s.current = s.current.Value, Token{}
+	}
+}
+
+// Demand notes that the API answered 401 to the token and asked for one with these
+// claims, and reports whether that is worth a try: not if the token was fetched
+// for the same demand a moment ago and has never worked.
+func (s *Source) Demand(value, claims string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refused = value
+	if s.current.Value != value {
+		if s.met != claims { // somebody fetched another, but not for this
+			s.demand(claims)
+		}
+		return true
+	}
+	if s.met == claims && !s.accepted && time.Since(s.fetched) <= refusedHold {
+		return false
+	}
+	s.met = ""
+	s.demand(claims)
+	return true
+}
+
+// demand makes the next token one with claims, and a new one, unless the current
+// one was fetched for them just now; s.mu is held. A fetch under way for
+// less is given up.
+func (s *Source) demand(claims string) {
+	if s.current.Value != "" && s.met == claims && time.Since(s.fetched) <= refusedHold {
+		return
+	}
+	s.claims = claims
+	s.drop()
+	if f := s.flight; f != nil && f.claims != claims {
+		f.dropped = true
+		f.cancel()
+		s.flight = nil
+	}
+}
+
+// Asked is what a fetch must heed: the claims that the API demands of the token, and
+// the token that it answered 401 to last, which will not do.
+func (s *Source) Asked() (claims, refused string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.claims, s.refused
 }
 
 // rejected is the failure of a call that is not made because the API rejects the

@@ -253,3 +253,89 @@ func TestClose(t *testing.T) {
 		}
 	})
 }
+
+// A fetch that began before the API demanded claims gives a token without them:
+// it is given up, and those who wait for it get the other one.
+func TestDemandDropsTheFetchUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, err := resilience.New("auth", resilience.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var s *Source
+		var asked []string
+		s = New(p, func(ctx context.Context) (Token, error) {
+			claims, _ := s.Asked()
+			asked = append(asked, claims)
+			n := len(asked)
+			select {
+			case <-time.After(time.Second):
+			case <-ctx.Done():
+				return Token{}, ctx.Err()
+			}
+			return Token{Value: fmt.Sprint(n, claims), Expires: time.Now().Add(time.Hour)}, nil
+		})
+		waited := make(chan Token, 1)
+		go func() {
+			tok, err := s.Get(t.Context())
+			if err != nil {
+				t.Error(err)
+			}
+			waited <- tok
+		}()
+		time.Sleep(time.Second / 2)
+		begin := time.Now()
+		tok, err := s.GetFor(t.Context(), "A")
+		if err != nil || tok.Value != "2A" || time.Since(begin) != time.Second {
+			t.Errorf("got %v, %v after %v", tok, err, time.Since(begin))
+		}
+		if tok := <-waited; tok.Value != "2A" {
+			t.Errorf("who waited got %v", tok)
+		}
+		s.Accepted("2A")
+		// Many hear of the same challenge; it is one token.
+		for range 5 {
+			if !s.Demand("2A", "B") {
+				t.Error("not worth a try")
+			}
+			if tok, err := s.Get(t.Context()); err != nil || tok.Value != "3B" {
+				t.Errorf("got %v, %v", tok, err)
+			}
+		}
+		if s.Demand("3B", "B") || s.Demand("3B", "B") {
+			t.Error("a token that has the claims and never worked is worth no other")
+		}
+		if tok, _ := s.GetFor(t.Context(), "B"); tok.Value != "3B" {
+			t.Errorf("a second token for one challenge: %v", tok)
+		}
+		time.Sleep(refusedHold + time.Second)
+		if !s.Demand("3B", "B") {
+			t.Error("never tried again")
+		}
+		if tok, _ := s.Get(t.Context()); tok.Value != "4B" {
+			t.Errorf("got %v", tok)
+		}
+		s.Accepted("4B")
+		if !s.Demand("4B", "B") {
+			t.Error("it worked, and is challenged again: worth a try")
+		}
+		if tok, _ := s.Get(t.Context()); tok.Value != "5B" {
+			t.Errorf("got %v", tok)
+		}
+		time.Sleep(refusedHold + time.Second)
+		_ = s.Demand("3B", "B")
+		if tok, _ := s.Get(t.Context()); tok.Value != "5B" {
+			t.Errorf("a late answer to an old token cost another: %v", tok)
+		}
+		// The claims are of one token: the next one is as any other.
+		time.Sleep(21 * time.Minute)
+		_, _ = s.Get(t.Context())
+		time.Sleep(2 * time.Second)
+		if tok, _ := s.Get(t.Context()); tok.Value != "6" {
+			t.Errorf("renewed as %v", tok)
+		}
+		if err := s.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
