@@ -466,6 +466,10 @@ func TestALostAnswerOfACommentDoesNotMakeTwo(t *testing.T) {
 		if _, err := w.Comment(t.Context(), id, own); err != nil {
 			t.Error(err)
 		}
+		other := srv.AddSentinelIncident(azuretest.SentinelIncident{})
+		if c, err := w.Comment(t.Context(), other, azure.NewComment{Message: "one"}); err != nil || c.ID == incidents(srv)[0].Comments[0].ID {
+			t.Errorf("the id of another incident's comment: %+v, %v", c, err)
+		}
 		var got []string
 		for c, err := range w.Comments(id, "").All(t.Context()) {
 			if err != nil || c.Author != "azuretest" || c.Created.IsZero() {

@@ -141,3 +141,36 @@ func TestARowThatIsNoIncidentCostsThatRow(t *testing.T) {
 		}
 	})
 }
+
+// No pages are known of what belongs to an incident: a link is followed all the same,
+// and an answer without the list is not an empty one.
+func TestWhatBelongsToAnIncidentIsReadWhole(t *testing.T) {
+	soc(t, azuretest.Config{}, nil, func(t *testing.T, srv *azuretest.Server, w *azure.SentinelWorkspace) {
+		id := srv.AddSentinelIncident(azuretest.SentinelIncident{Alerts: []json.RawMessage{json.RawMessage(`{"name":"a2"}`)}})
+		srv.Faults().Add(fault.Rule{
+			Kind: fault.Status, Status: 200, Method: http.MethodPost, Path: "/subscriptions", Count: 1,
+			Body: `{"value":[{"name":"a1"}],"nextLink":"https://management.azure.com/subscriptions/` + azuretest.SubscriptionID + `/resourceGroups/` + azuretest.ResourceGroup +
+				`/providers/Microsoft.OperationalInsights/workspaces/` + azuretest.WorkspaceName + `/providers/Microsoft.SecurityInsights/incidents/` + id + `/alerts?api-version=2025-09-01&x=1"}`,
+		})
+		var got []string
+		for a, err := range w.Alerts(id).All(t.Context()) {
+			if err != nil {
+				t.Error(err)
+			}
+			got = append(got, a.ID)
+		}
+		if !slices.Equal(got, []string{"a1", "a2"}) {
+			t.Error(got)
+		}
+		srv.Faults().Add(fault.Rule{Kind: fault.Status, Status: 200, Method: http.MethodPost, Path: "/subscriptions", Body: `{"values":[]}`})
+		n := 0
+		for _, err := range w.Alerts(id).All(t.Context()) {
+			if n++; resilience.Of(err).Class != resilience.Malformed {
+				t.Errorf("got %v", err)
+			}
+		}
+		if n != 1 {
+			t.Error("an answer without a list was taken for an empty one")
+		}
+	})
+}
