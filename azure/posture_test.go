@@ -195,7 +195,7 @@ func TestForeignIDsAreNeverSent(t *testing.T) {
 		if err := c.Posture.SetAlertStatus(ctx, alert, "Closed"); !misused(err) {
 			t.Error(err)
 		}
-		for _, scope := range []string{"", "/", "..", "/subscriptions", "/subscriptions/" + sub + "//x", "/providers/Microsoft.Security/x", "subscriptions/../x", vm + "/.."} {
+		for _, scope := range []string{"", "/", "..", "/subscriptions", "subscriptions/", "/subscriptions/" + sub + "//x", "/providers/Microsoft.Security/x", "/providers/Microsoft.Management/managementGroups/m/x", "subscriptions/../x", vm + "/.."} {
 			q := azure.ScopeQuery{Scope: scope}
 			for name, err := range map[string]error{
 				"alerts":      lastErr(t, c.Posture.Alerts(azure.CloudAlertQuery{Scope: scope})),

@@ -59,7 +59,7 @@ func scopePath(op, scope string, l level) (string, error) {
 	case is(parts, "providers", "Microsoft.Management", "managementGroups", ""):
 		ok = l == anywhere && n == 4
 	}
-	if !ok || slices.Contains(parts, "") {
+	if !ok {
 		return "", resilience.Misusef("azure %s: Scope %q: want %s", op, scope, levelNames[l])
 	}
 	return armPath(op, parts...)

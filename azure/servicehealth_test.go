@@ -83,7 +83,7 @@ func TestThePastOfAResourceIsNotItsPresent(t *testing.T) {
 				t.Errorf("%s: %v", scope, err)
 			}
 		}
-		for _, id := range []string{"", "x", sub, group, "/subscriptions/" + sub, vm + "/.."} {
+		for _, id := range []string{"", "x", sub, group, "/subscriptions/" + sub, group + "/tags/t", vm + "/.."} {
 			if _, err := c.ServiceHealth.Resource(t.Context(), id); !misused(err) {
 				t.Errorf("%q: %v", id, err)
 			}
