@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -51,6 +52,9 @@ func TestGraphTopIsOverAllPages(t *testing.T) {
 			if len(rows) != tc.rows || calls != tc.calls {
 				t.Errorf("Top %d: %d rows by %d calls", tc.top, len(rows), calls)
 			}
+			if asked := requests(srv, http.MethodGet, alertsPath)[before].Query.Get("$top"); asked != map[bool]string{true: strconv.Itoa(tc.top)}[tc.top > 0] {
+				t.Errorf("Top %d: asked for %q", tc.top, asked)
+			}
 			if again := collect(t, l); len(again) != 0 {
 				t.Errorf("Top %d: %d rows after the last", tc.top, len(again))
 			}
@@ -64,6 +68,19 @@ func TestGraphTopIsOverAllPages(t *testing.T) {
 		}
 		if rest := collect(t, c.Graph.Alerts(azure.GraphQuery{Cursor: first.Cursor()})); len(rest) != 50 || rest[0].ID != "da70_-70" {
 			t.Errorf("resumed with %d rows", len(rest))
+		}
+	})
+}
+
+// A page that is read again, because the iteration stopped in it, was counted twice.
+func TestTopAfterStoppingInAPage(t *testing.T) {
+	cloud(t, azuretest.Config{GraphAlerts: manyAlerts(3)}, nil, func(t *testing.T, _ *azuretest.Server, c *azure.Client) {
+		l := c.Graph.Alerts(azure.GraphQuery{Top: 5})
+		for range l.All(t.Context()) {
+			break
+		}
+		if rest := collect(t, l); len(rest) != 2 {
+			t.Errorf("%d of 3 rows after the first", len(rest))
 		}
 	})
 }
@@ -91,6 +108,7 @@ func TestGraphFilters(t *testing.T) {
 	begin := time.Date(2026, 11, 1, 8, 0, 0, 123456700, time.UTC)
 	alerts := []azuretest.GraphAlert{
 		{ID: "old", Severity: "high", Created: begin.Add(-time.Hour)},
+		{ID: "older", Severity: "medium", Created: begin.Add(-2 * time.Hour)},
 		{ID: "low", Severity: "low", Created: begin},
 		{ID: "high", Severity: "High", Created: begin, AssignedTo: "o'neil@corp.example"},
 		{ID: "medium", Severity: "medium", Created: begin.Add(time.Hour)},
@@ -110,8 +128,8 @@ func TestGraphFilters(t *testing.T) {
 				[]string{"medium", "high"},
 			},
 			"a quote":    {azure.Equals("assignedTo", "o'neil@corp.example"), []string{"high"}},
-			"or of one":  {azure.Or("", medium), []string{"medium"}},
-			"or of none": {azure.Or(), []string{"late", "medium", "done", "low", "high", "old"}},
+			"or of one":  {azure.Or("", medium), []string{"medium", "older"}},
+			"or of none": {azure.Or(), []string{"late", "medium", "done", "low", "high", "old", "older"}},
 		} {
 			var ids []string
 			for _, a := range collect(t, c.Graph.Alerts(azure.GraphQuery{Filter: tc.filter})) {
@@ -120,6 +138,9 @@ func TestGraphFilters(t *testing.T) {
 			if !slices.Equal(ids, tc.want) {
 				t.Errorf("%s: %q", name, ids)
 			}
+		}
+		if f := azure.Since("createdDateTime", zone); f != "createdDateTime ge 2026-11-01T08:00:00.1234567Z" {
+			t.Errorf("got %s", f)
 		}
 		for _, err := range c.Graph.Alerts(azure.GraphQuery{Filter: azure.Equals("title", "x")}).All(t.Context()) {
 			if resilience.Of(err).Class != resilience.Rejected {
