@@ -14,7 +14,7 @@ import (
 // firstIOC has all that an indicator can have.
 var firstIOC = falcontest.IOC{
 	ID: "10c0000000000000000000000000000000000000000000000000000000000001", Type: "domain", Value: "evil.test",
-	Action: "detect", Severity: "high", Platforms: []string{"windows", "linux"}, HostGroups: []string{"5eed0000000000000000000000009001"},
+	Action: "detect", Severity: "high", Platforms: []string{"windows", "linux"}, HostGroups: []string{firstGroup.ID},
 	Description: "of a feed", Source: "feed", Filename: "a.exe", Tags: []string{"t"}, Expiration: time.Date(2033, 1, 1, 0, 0, 0, 0, time.UTC),
 }
 

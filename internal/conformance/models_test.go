@@ -44,7 +44,7 @@ type sdkCall struct {
 // sdkCalls call every operation that falcontest simulates, and the refusals that
 // gofalcon has types for, in this order: what one changes the next one sees. A
 // service that is new in falcontest adds its calls here.
-var sdkCalls = slices.Concat(tokenCalls, hostCalls, alertCalls, streamCalls, iocCalls)
+var sdkCalls = slices.Concat(tokenCalls, hostCalls, alertCalls, streamCalls, hostStateCalls, iocCalls)
 
 var tokenCalls = []sdkCall{
 	{"POST /oauth2/token", 0, 0, func(e *falconEnv, _ *client.CrowdStrikeAPISpecification) (payload, error) {
@@ -61,13 +61,13 @@ var tokenCalls = []sdkCall{
 }
 
 var hostCalls = []sdkCall{
-	{"GET /devices/queries/devices/v1", 3, 0, func(e *falconEnv, c *client.CrowdStrikeAPISpecification) (payload, error) {
+	{"GET /devices/queries/devices/v1", 4, 0, func(e *falconEnv, c *client.CrowdStrikeAPISpecification) (payload, error) {
 		return of(c.Hosts.QueryDevicesByFilter(hosts.NewQueryDevicesByFilterParamsWithContext(e.Context())))
 	}},
-	{"GET /devices/queries/devices-scroll/v1", 3, 0, func(e *falconEnv, c *client.CrowdStrikeAPISpecification) (payload, error) {
+	{"GET /devices/queries/devices-scroll/v1", 4, 0, func(e *falconEnv, c *client.CrowdStrikeAPISpecification) (payload, error) {
 		return of(c.Hosts.QueryDevicesByFilterScroll(hosts.NewQueryDevicesByFilterScrollParamsWithContext(e.Context())))
 	}},
-	{"GET /devices/combined/devices/v1", 3, 0, func(e *falconEnv, c *client.CrowdStrikeAPISpecification) (payload, error) {
+	{"GET /devices/combined/devices/v1", 4, 0, func(e *falconEnv, c *client.CrowdStrikeAPISpecification) (payload, error) {
 		return of(c.Hosts.CombinedDevicesByFilter(hosts.NewCombinedDevicesByFilterParamsWithContext(e.Context())))
 	}},
 	{"GET /devices/entities/devices/v2", 1, 1, func(e *falconEnv, c *client.CrowdStrikeAPISpecification) (payload, error) {
@@ -142,6 +142,7 @@ func noBody[E error](err error) (payload, error) {
 
 // populated is a cloud that has something of all that can be asked for.
 var populated = falcontest.Config{
+	Hosts: []falcontest.Host{usedHost}, HostGroups: []falcontest.HostGroup{firstGroup},
 	Alerts: []falcontest.Alert{{ID: firstAlert, Severity: 70, Tags: []string{"seen"}}},
 	IOCs:   []falcontest.IOC{firstIOC},
 }
