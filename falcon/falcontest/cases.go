@@ -76,13 +76,13 @@ func (c *Case) clone() Case {
 	return out
 }
 
-// object is the case as the API shows it, as far as clients look at it. How a case
-// without somebody it is assigned to shows that is assumed.
+// object is the case as the API shows it. How a case without somebody it is
+// assigned to shows that is assumed.
 func (c *Case) object() object {
 	stamp := func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
 	var assigned any
 	if c.AssignedTo != "" {
-		assigned = object{{"uuid", c.AssignedTo}, {"email", ""}, {"full_name", ""}}
+		assigned = user(c.AssignedTo)
 	}
 	o := object{
 		{"id", c.ID},
@@ -97,20 +97,45 @@ func (c *Case) object() object {
 		{"tags", list(c.Tags)},
 		{"evidence", object{
 			{"alerts", evidence(c.Alerts)}, {"events", evidence(c.Events)}, {"leads", evidence(nil)}, {"users", evidence(nil)},
+			{"custom_evidence", evidence(nil)},
 		}},
 		{"created_timestamp", stamp(c.Created)},
 		{"updated_timestamp", stamp(c.Updated)},
 	}
 	fields := []object{}
 	for _, id := range slices.Sorted(maps.Keys(c.Fields)) {
-		fields = append(fields, object{{"id", id}, {"values", list(c.Fields[id])}})
+		fields = append(fields, object{{"id", id}, {"values", list(c.Fields[id])}, {"name", "field " + id}, {"required", false}, {"snapshot_id", id}})
 	}
 	o = append(o, member{"fields", fields})
 	if c.TemplateID != "" {
-		o = append(o, member{"template", object{{"id", c.TemplateID}}})
+		o = append(o, member{"template", object{{"id", c.TemplateID}, {"name", "template " + c.TemplateID}, {"snapshot_id", c.TemplateID}, {"version", 1}}})
 	}
-	return o
+	return append(o, c.unseen()...)
 }
+
+// unseen is what gofalcon's models require beside. What it says is assumed.
+func (c *Case) unseen() object {
+	analysis := object{{"data_domains", []string{}}}
+	for _, of := range []string{"alerts", "cloud_assets", "events", "files", "hosts", "leads", "users"} {
+		analysis = append(analysis, member{of, evidence(nil)})
+	}
+	who := user("5eed0000-0000-4000-8000-000000000000")
+	actor := object{{"type", "user"}, {"user", who}, {"workflow", nil}}
+	return object{
+		{"analysis_results", analysis},
+		{"consistency", object{{"consistent", true}, {"version", c.Version}}},
+		{"created_by", who},
+		{"creation_actor", actor},
+		{"last_updated_by", who},
+		{"update_actor", actor},
+		{"read_only", object{{"is_read_only", false}}},
+		{"severity_info", object{{"level", strings.ToLower(severityNames[min(max(c.Severity, 0)/20, 4)])}}},
+		{"start_timestamp", c.Created.UTC().Format(time.RFC3339Nano)},
+		{"end_timestamp", nil},
+	}
+}
+
+func user(uuid string) object { return object{{"uuid", uuid}, {"email", ""}, {"full_name", ""}} }
 
 func evidence(ids []string) object {
 	records := []object{}

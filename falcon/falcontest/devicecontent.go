@@ -62,7 +62,7 @@ func (c *cloud) pinVersions(q *call) {
 	if sort != "deployed_timestamp.asc" {
 		slices.Reverse(versions)
 	}
-	q.list(object{{"total", len(versions)}}, versions)
+	q.list(object{{"offset", 0}, {"limit", len(versions)}, {"total", len(versions)}}, versions) // one page
 }
 
 // taken is when a host with this ring last took content, zero if never. The

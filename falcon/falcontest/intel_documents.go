@@ -67,6 +67,8 @@ func entities(names []string, label string) []object {
 
 func slug(name string) string { return strings.ReplaceAll(strings.ToLower(name), " ", "-") }
 
+// object is the actor as the API shows it. The last members are required by the
+// specification, and empty.
 func (a *Actor) object() object {
 	return object{
 		{"id", a.ID},
@@ -86,9 +88,15 @@ func (a *Actor) object() object {
 		{"last_activity_date", seconds(a.LastActivity)},
 		{"created_date", seconds(a.Created)},
 		{"last_modified_date", seconds(a.Modified)},
+		{"notify_users", false},
+		{"capabilities", []object{}},
+		{"objectives", []object{}},
+		{"target_industries", []object{}},
+		{"target_regions", []object{}},
 	}
 }
 
+// object is the report as the API shows it, its last members as those of actors.
 func (r *Report) object() object {
 	return object{
 		{"id", r.ID},
@@ -103,6 +111,10 @@ func (r *Report) object() object {
 		{"url", "https://falcon.crowdstrike.com/intelligence/reports/" + slug(r.Name)},
 		{"created_date", seconds(r.Created)},
 		{"last_modified_date", seconds(r.Modified)},
+		{"motivations", []object{}},
+		{"target_countries", []object{}},
+		{"target_industries", []object{}},
+		{"thumbnail", object{{"url", ""}}},
 	}
 }
 

@@ -30,19 +30,20 @@ func (s *intel) addRules(f RuleFile, now time.Time) {
 	s.rules[f.Type] = f
 }
 
-// latestRules sends the file, or 304 without a body if the caller has it. The ETag,
-// which is the same for both formats, is assumed; that it counts more than the time
-// if both are sent is HTTP's rule.
+// latestRules sends the file, or 304 without a body if the caller has it. gofalcon,
+// which has an example of it, cannot read the types that the specification names
+// before octet-stream. The ETag, which is the same for both formats, is assumed;
+// that it counts more than the time if both are sent is HTTP's rule.
 func (c *cloud) latestRules(q *call) {
 	params := q.r.URL.Query()
 	c.intel.mu.Lock()
 	f, known := c.intel.rules[params.Get("type")]
 	c.intel.mu.Unlock()
-	content, kind := f.Zip, "application/zip"
+	content := f.Zip
 	switch params.Get("format") {
 	case "", "zip":
 	case "gzip":
-		content, kind = f.Gzip, "application/gzip"
+		content = f.Gzip
 	default:
 		q.reject(http.StatusBadRequest, "invalid format")
 		return
@@ -70,7 +71,7 @@ func (c *cloud) latestRules(q *call) {
 		q.w.WriteHeader(http.StatusNotModified)
 		return
 	}
-	q.file(kind, content)
+	q.file("application/octet-stream", content)
 }
 
 // reportPDF sends the file of a report. That one which is not there is 404 is assumed.

@@ -187,7 +187,7 @@ func (j *searchJob) answer(now time.Time) object {
 		{"events", append([]json.RawMessage{}, r.Events[:min(found, r.Limit)]...)},
 		{"filesUsed", []string{}},
 		{"filterMatches", []string{}},
-		{"metaData", object{
+		{"metaData", append(object{
 			{"eventCount", found},
 			{"extraData", object{{"hasMoreEvents", fmt.Sprint(found > r.Limit)}}},
 			{"isAggregate", r.Aggregate},
@@ -198,9 +198,30 @@ func (j *searchJob) answer(now time.Time) object {
 			{"totalWork", work},
 			{"warnings", []string{}},
 			{"workDone", done},
-		}},
+		}, j.measured(now)...)},
 		{"queryEventDistribution", nil},
 		{"warnings", append([]SearchWarning{}, r.Warnings...)},
+	}
+}
+
+// measured is what LogScale documents beside, and gofalcon's models require. Nothing
+// is measured here.
+func (j *searchJob) measured(now time.Time) object {
+	spent := object{{"liveCost", 0}, {"queryCount", 0}, {"staticCost", 0}}
+	each := object{{"day", spent}, {"hour", spent}, {"oneMinute", spent}, {"tenMinutes", spent}}
+	return object{
+		{"costs", object{{"liveCost", 0}, {"liveCostRate", 0}, {"staticCost", 0}, {"staticCostRate", 0}}},
+		{"digestFlow", object{{"ingestTimeKnownGood", 0}, {"maxIngestLatency", 0}, {"minIngestTimeIncluded", 0}}},
+		{"fieldOrder", []string{}},
+		{"filterQuery", object{{"queryString", j.Query}, {"start", j.Start}, {"end", j.End}, {"isLive", false}}},
+		{"processedBytes", 0},
+		{"queryEnd", int(now.UnixMilli())},
+		{"querySpent", each},
+		{"queuedMillis", 0},
+		{"quotaTotalSpent", each},
+		{"responderVHost", 1},
+		{"resultBufferSize", 0},
+		{"warning", ""},
 	}
 }
 

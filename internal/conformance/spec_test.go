@@ -29,7 +29,10 @@ const specification = "../../../shared/data/falcon-swagger-2023-05-30.json"
 // specExceptions are where the simulator knowingly differs from the specification.
 var specExceptions = exceptions{
 	{call: "GET /sensors/entities/datafeed/v2 400", says: "resources in body is required", because: noResources},
+	{"GET /iocs/", "status 400 is not promised", younger},
 }
+
+const younger = "gofalcon has a type for it, which is younger than the specification"
 
 // The simulator's answers are what CrowdStrike's specification promises. Of
 // operations that it does not have yet the models of a newer gofalcon are the judge.
@@ -99,7 +102,7 @@ func against(doc *loads.Document, op *spec.Operation, a answer) (complaints []st
 	if !ok {
 		return []string{fmt.Sprintf("status %d is not promised", a.status)}
 	}
-	if promised.Schema == nil {
+	if promised.Schema == nil || a.file {
 		return nil
 	}
 	var body any
