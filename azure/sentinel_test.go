@@ -361,6 +361,8 @@ func TestSentinelArgumentsThatMakeNoSenseAreNotSent(t *testing.T) {
 		_, noGUID := w.Comment(ctx, alert.ID, azure.NewComment{Message: "x", ID: "7"})
 		for word, err := range map[string]error{
 			"ID":                       create(func(n *azure.NewIncident) { n.ID = "ldt:1" }),
+			"is no GUID":               create(func(n *azure.NewIncident) { n.ID = strings.ReplaceAll(n.ID, "-", "0") }),
+			"make one":                 create(func(n *azure.NewIncident) { n.ID = "g" + n.ID[1:] }),
 			"Title":                    create(func(n *azure.NewIncident) { n.Title = "" }),
 			"Severity":                 create(func(n *azure.NewIncident) { n.Severity = "Bad" }),
 			"Status":                   create(func(n *azure.NewIncident) { n.Status = "Open" }),
