@@ -206,3 +206,16 @@ func TestAQueryEndsWithItsContext(t *testing.T) {
 		}
 	})
 }
+
+func TestTheQuotaOfQueriesIsKept(t *testing.T) {
+	cloud(t, answering(azuretest.LogAnswer{}), func(c *azure.Config) { c.Policy.Total = -1 }, func(t *testing.T, srv *azuretest.Server, c *azure.Client) {
+		for range 250 {
+			if _, err := c.Logs.Query(t.Context(), ask); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if len(queried(srv)) != 250 {
+			t.Errorf("%d requests for 250 queries", len(queried(srv)))
+		}
+	})
+}

@@ -1,6 +1,8 @@
 package azuretest
 
 import (
+	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -106,6 +108,18 @@ func TestIngestRefusals(t *testing.T) {
 		}
 		if r.status == http.StatusTooManyRequests && r.header.Get("Retry-After") != "60" {
 			t.Errorf("Retry-After %s", r.header.Get("Retry-After"))
+		}
+	}
+	var zipped bytes.Buffer
+	zip := gzip.NewWriter(&zipped)
+	_, _ = zip.Write([]byte("[{}" + strings.Repeat(" ", 1_048_573) + "]"))
+	_ = zip.Close()
+	for strict, status := range map[bool]int{false: 204, true: 413} {
+		c := ingestTester(t, func(c *Collection) { c.StrictUncompressedLimit = strict })
+		req := c.request(http.MethodPost, ingestPath, zipped.String())
+		req.Header.Set("Content-Encoding", "gzip")
+		if r, err := c.send(req); err != nil || r.status != status {
+			t.Errorf("strict %v: %d %s, %v", strict, r.status, r.raw, err)
 		}
 	}
 	c := ingestTester(t, nil)
