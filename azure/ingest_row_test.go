@@ -92,6 +92,14 @@ func TestSeveralFieldsAreCut(t *testing.T) {
 	}
 }
 
+func TestAnOriginalTimeThatIsThereStays(t *testing.T) {
+	raw := []byte(`{"TimeGenerated":"2020-01-01T00:00:00Z","Seen":"2019-01-01T00:00:00Z"}`)
+	target := IngestTarget{MaxBytes: 1000, MaxField: maxField, OriginalTime: "Seen"}
+	if row, _, err := target.row(raw, time.Now()); err != nil || !bytes.Equal(row, raw) {
+		t.Errorf("%s, %v", row, err)
+	}
+}
+
 func TestBigAnswersToQueriesAreRead(t *testing.T) {
 	c, err := New(Config{TenantID: "t", ClientID: "c", ClientSecret: "s"})
 	if err != nil || c.Logs.wire.MaxBody < 104<<20 {

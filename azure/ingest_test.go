@@ -26,8 +26,11 @@ const (
 )
 
 var columns = []azuretest.Column{
-	{Name: "TimeGenerated", Type: "datetime"}, {Name: "N", Type: "long"}, {Name: "Text", Type: "string"},
-	{Name: "Seen", Type: "datetime"}, {Name: "Any", Type: "dynamic"},
+	{Name: "TimeGenerated", Type: "datetime"},
+	{Name: "N", Type: "long"},
+	{Name: "Text", Type: "string"},
+	{Name: "Seen", Type: "datetime"},
+	{Name: "Any", Type: "dynamic"},
 }
 
 func streams() map[string][]azuretest.Column { return map[string][]azuretest.Column{stream: columns} }

@@ -37,8 +37,15 @@ func queried(srv *azuretest.Server) (out []azuretest.Request) {
 func TestQueryValuesStayIntact(t *testing.T) {
 	table := azuretest.LogTable{
 		Columns: []azuretest.Column{
-			{Name: "L", Type: "long"}, {Name: "R", Type: "real"}, {Name: "D", Type: "decimal"}, {Name: "B", Type: "bool"},
-			{Name: "T", Type: "datetime"}, {Name: "S", Type: "string"}, {Name: "G", Type: "guid"}, {Name: "P", Type: "timespan"}, {Name: "J", Type: "dynamic"},
+			{Name: "L", Type: "long"},
+			{Name: "R", Type: "real"},
+			{Name: "D", Type: "decimal"},
+			{Name: "B", Type: "bool"},
+			{Name: "T", Type: "datetime"},
+			{Name: "S", Type: "string"},
+			{Name: "G", Type: "guid"},
+			{Name: "P", Type: "timespan"},
+			{Name: "J", Type: "dynamic"},
 		},
 		Rows: [][]any{
 			{json.Number("9007199254740993"), 1.5, "123456789012345678901234567890.5", true, "2026-11-24T10:00:00.1234567Z", "é\n", workspace, "-1.02:03:04.5", `{"a":[1,9007199254740993]}`},
