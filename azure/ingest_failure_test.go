@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -258,6 +259,35 @@ func TestTheTokenGoesToTheEndpointAlone(t *testing.T) {
 			if r.Host != azuretest.IngestHost && r.Header.Get("Authorization") != "" {
 				t.Errorf("a token went to %s", r.Host)
 			}
+		}
+	})
+}
+
+// hasty answers before it has read the body, and keeps it.
+type hasty struct {
+	http.RoundTripper
+	kept []io.ReadCloser
+}
+
+func (h *hasty) RoundTrip(req *http.Request) (*http.Response, error) {
+	if !strings.HasPrefix(req.URL.Path, "/dataCollectionRules") {
+		return h.RoundTripper.RoundTrip(req)
+	}
+	h.kept = append(h.kept, req.Body)
+	return &http.Response{StatusCode: http.StatusNoContent, Body: http.NoBody, Request: req}, nil
+}
+
+func TestTheBytesOfAnUploadAreNotReadAfterIt(t *testing.T) {
+	var h hasty
+	cloud(t, rule(nil), func(c *azure.Config) {
+		h.RoundTripper = c.HTTPClient.Transport
+		c.HTTPClient = &http.Client{Transport: &h}
+	}, func(t *testing.T, _ *azuretest.Server, c *azure.Client) {
+		if _, err := ingestor(t, c, nil).Upload(t.Context(), numbered(5, 300)); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := h.kept[0].Read(make([]byte, 10)); n != 0 || err == nil || errors.Is(err, io.EOF) {
+			t.Errorf("read %d bytes, %v", n, err)
 		}
 	})
 }

@@ -60,6 +60,53 @@ func FuzzIngestRow(f *testing.F) {
 	})
 }
 
+func TestTruncate(t *testing.T) {
+	for _, test := range []struct {
+		raw, want string
+		limit     int
+	}{
+		{`"0123456789abcdef"`, `"0123456789abcdef"`, 16},
+		{`"0123456789abcdef"`, `"0...[truncated]"`, 15},
+		{`"éé0123456789abc"`, `"...[truncated]"`, 15}, // no half of a character
+		{`"éé0123456789abc"`, `"é...[truncated]"`, 16},
+		{`"\ud83d\ude000123456789abcd"`, `"...[truncated]"`, 17},
+		{`"\ud83d\ude000123456789abcdef"`, `"\ud83d\ude00...[truncated]"`, 18},
+		{`"\ud83d0123456789abcdef"`, `"\ud83d...[truncated]"`, 17}, // half a pair becomes U+FFFD
+		{`"\n\n\n\n0123456789abcdef"`, `"\n\n...[truncated]"`, 16},
+		{`"` + "\xff\xff0123456789abcdef" + `"`, `"` + "\xff...[truncated]" + `"`, 19},
+	} {
+		short, _ := truncate([]byte(test.raw), test.limit)
+		if string(short) != test.want {
+			t.Errorf("%q to %d: %q, want %q", test.raw, test.limit, short, test.want)
+		}
+	}
+}
+
+func TestSeveralFieldsAreCut(t *testing.T) {
+	target := IngestTarget{MaxBytes: 1000, MaxField: 15, OriginalTime: "Seen"}
+	row, cut, err := target.row([]byte(` {"a":"0123456789abcdef", "b":1, "c":"fedcba98765432109876", "TimeGenerated":"2020-01-01T00:00:00Z"}`), time.Now())
+	want := `{"Seen":"2020-01-01T00:00:00Z","a":"0...[truncated]", "b":1, "c":"f...[truncated]", "TimeGenerated":"2020-01-0...`
+	want = strings.Replace(want, `"2020-01-0...`, `"2...[truncated]"}`, 1)
+	if err != nil || !cut || string(row) != want {
+		t.Errorf("%s, %v", row, err)
+	}
+}
+
+func TestAnOriginalTimeThatIsThereStays(t *testing.T) {
+	raw := []byte(`{"TimeGenerated":"2020-01-01T00:00:00Z","Seen":"2019-01-01T00:00:00Z"}`)
+	target := IngestTarget{MaxBytes: 1000, MaxField: maxField, OriginalTime: "Seen"}
+	if row, _, err := target.row(raw, time.Now()); err != nil || !bytes.Equal(row, raw) {
+		t.Errorf("%s, %v", row, err)
+	}
+}
+
+func TestBigAnswersToQueriesAreRead(t *testing.T) {
+	c, err := New(Config{TenantID: "t", ClientID: "c", ClientSecret: "s"})
+	if err != nil || c.Logs.wire.MaxBody < 104<<20 {
+		t.Errorf("%v", err)
+	}
+}
+
 func FuzzTimespan(f *testing.F) {
 	for _, s := range []string{"00:00:01", "-1.02:03:04.5", "106750.23:59:59.999999999", "1.5", ":::", "1.2.3:4:5"} {
 		f.Add(s)

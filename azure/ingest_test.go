@@ -26,8 +26,11 @@ const (
 )
 
 var columns = []azuretest.Column{
-	{Name: "TimeGenerated", Type: "datetime"}, {Name: "N", Type: "long"}, {Name: "Text", Type: "string"},
-	{Name: "Seen", Type: "datetime"}, {Name: "Any", Type: "dynamic"},
+	{Name: "TimeGenerated", Type: "datetime"},
+	{Name: "N", Type: "long"},
+	{Name: "Text", Type: "string"},
+	{Name: "Seen", Type: "datetime"},
+	{Name: "Any", Type: "dynamic"},
 }
 
 func streams() map[string][]azuretest.Column { return map[string][]azuretest.Column{stream: columns} }
@@ -163,15 +166,25 @@ func TestUploadSplitsBelowTheLimitAndKeepsTheOrder(t *testing.T) {
 }
 
 func TestRowsThatFillTheLimitExactly(t *testing.T) {
-	for _, test := range []struct{ first, second, requests int }{{500, 497, 1}, {500, 498, 2}, {998, 998, 2}} {
+	for _, test := range []struct {
+		sizes    []int
+		requests int
+	}{{[]int{500, 497}, 1}, {[]int{500, 498}, 2}, {[]int{998, 998}, 2}, {[]int{998, 500, 497}, 2}, {[]int{998, 500, 498}, 3}} {
 		cloud(t, rule(nil), nil, func(t *testing.T, srv *azuretest.Server, c *azure.Client) {
 			pad := func(n int) string { return `{"Text":"` + strings.Repeat("x", n-11) + `"}` }
-			rows := rowsOf(pad(test.first), pad(test.second))
+			var rows []json.RawMessage
+			for _, n := range test.sizes {
+				rows = append(rows, rowsOf(pad(n))...)
+			}
 			if _, err := ingestor(t, c, func(g *azure.IngestTarget) { g.MaxBytes = 1000 }).Upload(t.Context(), rows); err != nil {
 				t.Fatal(err)
 			}
 			if n := len(posted(srv)); n != test.requests {
 				t.Errorf("%+v: %d requests", test, n)
+			}
+			res, err := ingestor(t, c, func(g *azure.IngestTarget) { g.MaxBytes = 1000 }).Upload(t.Context(), rowsOf(pad(999)))
+			if err == nil || res.Count(azure.RowRejected) != 1 {
+				t.Errorf("a row that does not fit: %s, %v", counts(res), err)
 			}
 			for _, r := range posted(srv) {
 				if n := len(gunzip(t, r.Body)); n > 1000 {
@@ -268,10 +281,10 @@ func TestRowsThatCannotBeSentAreRejectedHere(t *testing.T) {
 
 func TestLongFieldsSayThatTheyWereCut(t *testing.T) {
 	long := strings.Repeat("é", 40_000) // 80,000 bytes
-	rows := rowsOf(`{"N":1,"Text":"short"}`, `{"Text":"`+long+`","N":2,"Any":["`+long+`"]}`, `{"N":3,"Text":"`+strings.Repeat(`\u00e9`, 30_000)+`"}`)
+	rows := rowsOf(`{"N":1,"Text":"short"}`, `{"Text":"`+long+`","N":2,"Any":["`+long+`"]}`, `{"N":3,"Text":"`+strings.Repeat(`\u00e9`, 30_000)+`"}`, `{"Text":"`+strings.Repeat("x", 70_000)+`","N":4}`)
 	cloud(t, rule(nil), nil, func(t *testing.T, srv *azuretest.Server, c *azure.Client) {
 		res, err := ingestor(t, c, nil).Upload(t.Context(), rows)
-		if err != nil || !slices.Equal(res.Truncated, []int{1}) || !slices.Equal(stored(t, srv), []int{1, 2, 3}) {
+		if err != nil || !slices.Equal(res.Truncated, []int{1, 3}) || !slices.Equal(stored(t, srv), []int{1, 2, 3, 4}) {
 			t.Fatalf("%v, %v", res.Truncated, err)
 		}
 		var row struct {
@@ -285,8 +298,8 @@ func TestLongFieldsSayThatTheyWereCut(t *testing.T) {
 		if !marked || !strings.HasPrefix(long, text) || len(row.Text) > 65_536 || len(row.Text) < 65_530 || row.Any[0] != long {
 			t.Errorf("%d bytes, marked %v", len(row.Text), marked)
 		}
-		res, err = ingestor(t, c, func(g *azure.IngestTarget) { g.MaxField = -1 }).Upload(t.Context(), rows[1:2])
-		if err != nil || res.Truncated != nil || strings.Contains(string(srv.Rows(azuretest.RuleID, stream)[3]), "truncated") {
+		res, err = ingestor(t, c, func(g *azure.IngestTarget) { g.MaxField, g.OriginalTime = -1, "Seen" }).Upload(t.Context(), rows[1:2])
+		if err != nil || res.Truncated != nil || strings.Contains(string(srv.Rows(azuretest.RuleID, stream)[4]), "truncated") {
 			t.Errorf("off: %v, %v", res.Truncated, err)
 		}
 	})

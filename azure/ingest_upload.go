@@ -101,9 +101,6 @@ func (e *UploadError) Unwrap() error { return e.Err }
 // mean that none was.
 func (e *UploadError) Failure() resilience.Failure {
 	f := resilience.Of(e.Err)
-	if f.Class == resilience.Unknown {
-		f = resilience.Failure{Class: resilience.Rejected, Sent: resilience.NotSent}
-	}
 	if e.Result.Count(RowAccepted)+e.Result.Count(RowUnknown) > 0 {
 		f.Sent = resilience.MaybeSent
 	}

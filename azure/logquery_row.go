@@ -2,7 +2,6 @@ package azure
 
 import (
 	"encoding/json"
-	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -77,7 +76,7 @@ func (r LogRow) Int(column string) int64 {
 // Real is a real; NaN and the infinities come as strings.
 func (r LogRow) Real(column string) float64 {
 	f, err := strconv.ParseFloat(r.Str(column), 64)
-	if err != nil && !math.IsInf(f, 0) {
+	if err != nil {
 		return 0
 	}
 	return f

@@ -37,8 +37,15 @@ func queried(srv *azuretest.Server) (out []azuretest.Request) {
 func TestQueryValuesStayIntact(t *testing.T) {
 	table := azuretest.LogTable{
 		Columns: []azuretest.Column{
-			{Name: "L", Type: "long"}, {Name: "R", Type: "real"}, {Name: "D", Type: "decimal"}, {Name: "B", Type: "bool"},
-			{Name: "T", Type: "datetime"}, {Name: "S", Type: "string"}, {Name: "G", Type: "guid"}, {Name: "P", Type: "timespan"}, {Name: "J", Type: "dynamic"},
+			{Name: "L", Type: "long"},
+			{Name: "R", Type: "real"},
+			{Name: "D", Type: "decimal"},
+			{Name: "B", Type: "bool"},
+			{Name: "T", Type: "datetime"},
+			{Name: "S", Type: "string"},
+			{Name: "G", Type: "guid"},
+			{Name: "P", Type: "timespan"},
+			{Name: "J", Type: "dynamic"},
 		},
 		Rows: [][]any{
 			{json.Number("9007199254740993"), 1.5, "123456789012345678901234567890.5", true, "2026-11-24T10:00:00.1234567Z", "é\n", workspace, "-1.02:03:04.5", `{"a":[1,9007199254740993]}`},
@@ -203,6 +210,19 @@ func TestAQueryEndsWithItsContext(t *testing.T) {
 		begin := time.Now()
 		if _, err := c.Logs.Query(ctx, ask); !errors.Is(err, context.DeadlineExceeded) || time.Since(begin) != 5*time.Second {
 			t.Errorf("%v after %v", err, time.Since(begin))
+		}
+	})
+}
+
+func TestTheQuotaOfQueriesIsKept(t *testing.T) {
+	cloud(t, answering(azuretest.LogAnswer{}), func(c *azure.Config) { c.Policy.Total = -1 }, func(t *testing.T, srv *azuretest.Server, c *azure.Client) {
+		for range 250 {
+			if _, err := c.Logs.Query(t.Context(), ask); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if len(queried(srv)) != 250 {
+			t.Errorf("%d requests for 250 queries", len(queried(srv)))
 		}
 	})
 }

@@ -1,6 +1,8 @@
 package azuretest
 
 import (
+	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -11,8 +13,15 @@ import (
 const ingestScope = "https://monitor.azure.com//.default"
 
 var everyType = []Column{
-	{"TimeGenerated", "datetime"}, {"S", "string"}, {"I", "int"}, {"L", "long"}, {"R", "real"}, {"B", "boolean"},
-	{"T", "datetime"}, {"G", "guid"}, {"D", "dynamic"},
+	{"TimeGenerated", "datetime"},
+	{"S", "string"},
+	{"I", "int"},
+	{"L", "long"},
+	{"R", "real"},
+	{"B", "boolean"},
+	{"T", "datetime"},
+	{"G", "guid"},
+	{"D", "dynamic"},
 }
 
 // signInFor takes a token for another API.
@@ -44,10 +53,14 @@ func TestTheSchemaIsEnforcedInSilence(t *testing.T) {
 	c := ingestTester(t, nil)
 	long := strings.Repeat("é", 40_000)
 	for _, test := range []struct{ row, want string }{
-		{`{"S":"a","I":-5,"L":9007199254740993,"R":1.5e3,"B":true,"T":"2020-01-01T00:00:00+01:00","G":"7a3c1d5e-0b2f-4c68-9d14-5e6f7a8b9c0d","D":{"x":[1]},"Unknown":1,"TimeGenerated":"2026-11-24T11:00:00Z"}`,
-			`{"B":true,"D":{"x":[1]},"G":"7a3c1d5e-0b2f-4c68-9d14-5e6f7a8b9c0d","I":-5,"L":9007199254740993,"R":1.5e3,"S":"a","T":"2020-01-01T00:00:00+01:00","TimeGenerated":"2026-11-24T11:00:00Z"}`},
-		{`{"S":1,"I":2147483648,"L":1.5,"R":"1","B":"true","T":"yesterday","G":"x","D":null,"TimeGenerated":5}`,
-			`{"B":null,"D":null,"G":null,"I":null,"L":null,"R":null,"S":null,"T":null,"TimeGenerated":"2026-11-24T12:00:00.0000000Z"}`},
+		{
+			`{"S":"a","I":-5,"L":9007199254740993,"R":1.5e3,"B":true,"T":"2020-01-01T00:00:00+01:00","G":"7a3c1d5e-0b2f-4c68-9d14-5e6f7a8b9c0d","D":{"x":[1]},"Unknown":1,"TimeGenerated":"2026-11-24T11:00:00Z"}`,
+			`{"B":true,"D":{"x":[1]},"G":"7a3c1d5e-0b2f-4c68-9d14-5e6f7a8b9c0d","I":-5,"L":9007199254740993,"R":1.5e3,"S":"a","T":"2020-01-01T00:00:00+01:00","TimeGenerated":"2026-11-24T11:00:00Z"}`,
+		},
+		{
+			`{"S":1,"I":2147483648,"L":1.5,"R":"1","B":"true","T":"yesterday","G":"x","D":null,"TimeGenerated":5}`,
+			`{"B":null,"D":null,"G":null,"I":null,"L":null,"R":null,"S":null,"T":null,"TimeGenerated":"2026-11-24T12:00:00.0000000Z"}`,
+		},
 		{`{"TimeGenerated":"2026-11-22T11:59:59Z"}`, `{"TimeGenerated":"2026-11-24T12:00:00.0000000Z"}`},
 		{`{"TimeGenerated":"2026-11-22T12:00:00Z"}`, `{"TimeGenerated":"2026-11-22T12:00:00Z"}`},
 		{`{"TimeGenerated":"2026-11-25T12:00:01Z"}`, `{"TimeGenerated":"2026-11-24T12:00:00.0000000Z"}`},
@@ -106,6 +119,18 @@ func TestIngestRefusals(t *testing.T) {
 		}
 		if r.status == http.StatusTooManyRequests && r.header.Get("Retry-After") != "60" {
 			t.Errorf("Retry-After %s", r.header.Get("Retry-After"))
+		}
+	}
+	var zipped bytes.Buffer
+	zip := gzip.NewWriter(&zipped)
+	_, _ = zip.Write([]byte("[{}" + strings.Repeat(" ", 1_048_573) + "]"))
+	_ = zip.Close()
+	for strict, status := range map[bool]int{false: 204, true: 413} {
+		c := ingestTester(t, func(c *Collection) { c.StrictUncompressedLimit = strict })
+		req := c.request(http.MethodPost, ingestPath, zipped.String())
+		req.Header.Set("Content-Encoding", "gzip")
+		if r, err := c.send(req); err != nil || r.status != status {
+			t.Errorf("strict %v: %d %s, %v", strict, r.status, r.raw, err)
 		}
 	}
 	c := ingestTester(t, nil)
