@@ -82,7 +82,7 @@ var creatingPuts = map[string]bool{"/cases/entities/cases/v2": true}
 
 var readingPosts = map[string]bool{
 	"/devices/entities/devices/v2":                  true,
-	"/devices/combined/login-history/v2":            true,
+	"/devices/combined/devices/login-history/v2":    true,
 	"/alerts/entities/alerts/v2":                    true,
 	"/alerts/combined/alerts/v1":                    true,
 	"/alerts/aggregates/alerts/v2":                  true,

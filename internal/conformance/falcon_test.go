@@ -21,7 +21,7 @@ import (
 )
 
 func TestFalcon(t *testing.T) {
-	play(t, "gofalcon", slices.Concat(falconAuth, falconClient, falconRetry, falconPayload, falconStream), openFalcon)
+	play(t, "gofalcon", slices.Concat(falconAuth, falconClient, falconRetry, falconPayload, falconService, falconRTR, falconStream), openFalcon)
 }
 
 // falconEnv is a simulated Falcon and the ways to call it.
@@ -37,6 +37,11 @@ type falconEnv struct {
 	cloud    string
 	building context.Context // in which the client is made
 	dials    atomic.Int32    // connections, if provoke counts them
+
+	// What it may change about the cloud, where the probe serves another one.
+	simulated falcontest.Config
+
+	partial bool // the caller sets one field only
 
 	// What it may change about the event stream.
 	pause   bool   // the consumer stops
