@@ -22,7 +22,8 @@ import (
 )
 
 func TestAzure(t *testing.T) {
-	play(t, "azure", slices.Concat(azureToken, azureRetry, azureWire), openAzure)
+	onlyTheMachine(t)
+	play(t, "azure", slices.Concat(azureToken, azureIdentity, azureRetry, azureWire, azureAnswer), openAzure)
 }
 
 // azureEnv is a simulated Microsoft and the ways to call it.

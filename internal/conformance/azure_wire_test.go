@@ -58,15 +58,16 @@ var azureWire = []row[*azureEnv]{
 	},
 }
 
-// sdkPages reads a list by the pager of every official client.
-func sdkPages(ctx context.Context, pl runtime.Pipeline) error {
-	type page struct {
-		Value    []json.RawMessage `json:"value"`
-		NextLink string            `json:"@odata.nextLink"`
-	}
-	pager := runtime.NewPager(runtime.PagingHandler[page]{
-		More: func(p page) bool { return p.NextLink != "" },
-		Fetcher: func(ctx context.Context, last *page) (page, error) {
+type sdkPage struct {
+	Value    []json.RawMessage `json:"value"`
+	NextLink string            `json:"@odata.nextLink"`
+}
+
+// sdkPager is the pager of every official client.
+func sdkPager(pl runtime.Pipeline) *runtime.Pager[sdkPage] {
+	return runtime.NewPager(runtime.PagingHandler[sdkPage]{
+		More: func(p sdkPage) bool { return p.NextLink != "" },
+		Fetcher: func(ctx context.Context, last *sdkPage) (sdkPage, error) {
 			link := ""
 			if last != nil {
 				link = last.NextLink
@@ -75,12 +76,17 @@ func sdkPages(ctx context.Context, pl runtime.Pipeline) error {
 				return runtime.NewRequest(ctx, http.MethodGet, api+"/machines")
 			}, nil)
 			if err != nil {
-				return page{}, err
+				return sdkPage{}, err
 			}
-			var p page
+			var p sdkPage
 			return p, runtime.UnmarshalAsJSON(resp, &p)
 		},
 	})
+}
+
+// sdkPages reads a list to its end.
+func sdkPages(ctx context.Context, pl runtime.Pipeline) error {
+	pager := sdkPager(pl)
 	for pager.More() {
 		if _, err := pager.NextPage(ctx); err != nil {
 			return err

@@ -252,7 +252,7 @@ func TestTheTokensAreOurs(t *testing.T) {
 func TestNothingIsRegistered(t *testing.T) {
 	open(t, nil, func(e *env) {
 		e.answer(arm, 409, 0, `{"error":{"code":"MissingSubscriptionRegistration","message":"The subscription is not registered to use namespace 'Microsoft.Security'."}}`)
-		if _, err := e.list(e.Context()); responded(err) != 409 || len(e.requests(arm)) != 1 {
+		if _, err := e.scores().Get(e.Context(), "ascScore", nil); responded(err) != 409 || len(e.requests(arm)) != 1 {
 			t.Errorf("%v after %d requests", err, len(e.requests(arm)))
 		}
 	})
