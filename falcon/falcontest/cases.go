@@ -96,7 +96,10 @@ func (c *Case) object() object {
 		{"assigned_to", assigned},
 		{"tags", list(c.Tags)},
 		{"evidence", object{
-			{"alerts", evidence(c.Alerts)}, {"events", evidence(c.Events)}, {"leads", evidence(nil)}, {"users", evidence(nil)},
+			{"alerts", evidence(c.Alerts)},
+			{"events", evidence(c.Events)},
+			{"leads", evidence(nil)},
+			{"users", evidence(nil)},
 			{"custom_evidence", evidence(nil)},
 		}},
 		{"created_timestamp", stamp(c.Created)},
