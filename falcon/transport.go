@@ -81,14 +81,12 @@ func kindOf(method, path string) resilience.Kind {
 var creatingPuts = map[string]bool{"/cases/entities/cases/v2": true}
 
 var readingPosts = map[string]bool{
-	"/devices/entities/devices/v2":                  true,
-	"/devices/combined/devices/login-history/v2":    true,
-	"/alerts/entities/alerts/v2":                    true,
-	"/alerts/combined/alerts/v1":                    true,
-	"/alerts/aggregates/alerts/v2":                  true,
-	"/cases/entities/cases/v2":                      true,
-	"/intel/entities/indicators/GET/v1":             true,
-	"/quarantine/entities/quarantined-files/GET/v1": true,
+	"/devices/entities/devices/v2":               true,
+	"/devices/combined/devices/login-history/v2": true,
+	"/alerts/entities/alerts/v2":                 true,
+	"/alerts/combined/alerts/v1":                 true,
+	"/alerts/aggregates/alerts/v2":               true,
+	"/cases/entities/cases/v2":                   true,
 
 	"/humio/api/v1/repositories/{repository}/queryjobs": true,
 }
