@@ -71,8 +71,10 @@ var azureAnswer = []row[*azureEnv]{
 	{
 		name: "a read through an arm client registers a resource provider",
 		provoke: func(e *azureEnv) {
-			e.srv.Faults().Add(fault.Rule{Kind: fault.Status, Status: 409, Method: http.MethodGet, Path: "/subscriptions/", Count: 1,
-				Body: `{"error":{"code":"MissingSubscriptionRegistration","message":"not registered"}}`})
+			e.srv.Faults().Add(fault.Rule{
+				Kind: fault.Status, Status: 409, Method: http.MethodGet, Path: "/subscriptions/", Count: 1,
+				Body: `{"error":{"code":"MissingSubscriptionRegistration","message":"not registered"}}`,
+			})
 			e.srv.Faults().Add(fault.Rule{Kind: fault.Status, Status: 200, Path: "/subscriptions/", Body: `{"registrationState":"Registered"}`})
 		},
 		sdk: func(e *azureEnv) error {
