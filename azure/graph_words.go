@@ -1,6 +1,9 @@
 package azure
 
-import "strings"
+import (
+	"strings"
+	"sync"
+)
 
 // GraphStatus is where an alert or an incident stands.
 type GraphStatus string
@@ -39,8 +42,9 @@ const (
 )
 
 // graphWords are the members of Graph's enumerations as its pages on resources
-// spell them. Its samples write "TruePositive" as well.
-var graphWords = func() map[string]string {
+// spell them. Its samples write "TruePositive" as well. They are made when they are
+// needed: a program that does not use Graph does not carry them.
+func graphWords() map[string]string {
 	words := map[string]string{}
 	for w := range strings.FieldsSeq(`
 		unknown unknownFutureValue other
@@ -60,12 +64,18 @@ var graphWords = func() map[string]string {
 		words[strings.ToLower(w)] = w
 	}
 	return words
-}()
+}
+
+var graphSpelling struct {
+	once  sync.Once
+	words map[string]string
+}
 
 // graphWord spells a member of an enumeration as the vendor documents it; one that
 // is not known here stays as it is.
 func graphWord(s string) string {
-	if w, ok := graphWords[strings.ToLower(s)]; ok {
+	graphSpelling.once.Do(func() { graphSpelling.words = graphWords() })
+	if w, ok := graphSpelling.words[strings.ToLower(s)]; ok {
 		return w
 	}
 	return s

@@ -225,11 +225,14 @@ func (i SentinelIncident) labels(was SentinelIncident) json.RawMessage {
 
 // reasonsOf is which reasons go with a classification, as the portal offers them
 // (from memory; the facts have the two lists alone).
-var reasonsOf = map[SentinelClassification][]SentinelReason{
-	SentinelTruePositive:   {SentinelSuspiciousActivity},
-	SentinelBenignPositive: {SentinelSuspiciousButExpected},
-	SentinelFalsePositive:  {SentinelIncorrectAlertLogic, SentinelInaccurateData},
-	SentinelUndetermined:   nil,
+func reasonsOf(c SentinelClassification) (reasons []SentinelReason, ok bool) {
+	reasons, ok = map[SentinelClassification][]SentinelReason{
+		SentinelTruePositive:   {SentinelSuspiciousActivity},
+		SentinelBenignPositive: {SentinelSuspiciousButExpected},
+		SentinelFalsePositive:  {SentinelIncorrectAlertLogic, SentinelInaccurateData},
+		SentinelUndetermined:   nil,
+	}[c]
+	return reasons, ok
 }
 
 // check refuses changes that make no sense. What is not changed is not looked at:
@@ -245,7 +248,7 @@ func (i SentinelIncident) check(op string, changed lenient.Object) error {
 	case i.Status != SentinelClosed || changed["status"] == nil && changed["classification"] == nil && changed["classificationReason"] == nil:
 		return nil
 	}
-	may, ok := reasonsOf[i.Classification]
+	may, ok := reasonsOf(i.Classification)
 	switch {
 	case !ok:
 		return resilience.Misusef("azure %s: Classification %q of a closed incident: want one of %q", op, i.Classification, classifications)

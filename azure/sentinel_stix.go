@@ -159,12 +159,15 @@ func refusedSTIX(rep *reply, sent int) (map[int]*STIXError, error) {
 }
 
 // requiredSTIX is what objects of a type must have.
-var requiredSTIX = map[string][]string{
-	"indicator":      {"id", "created", "modified", "pattern", "pattern_type", "valid_from"},
-	"attack-pattern": {"id", "created", "modified"},
-	"threat-actor":   {"id", "created", "modified"},
-	"identity":       {"id", "created", "modified"},
-	"relationship":   {"id", "created", "modified"},
+func requiredSTIX(kind string) (required []string, ok bool) {
+	required, ok = map[string][]string{
+		"indicator":      {"id", "created", "modified", "pattern", "pattern_type", "valid_from"},
+		"attack-pattern": {"id", "created", "modified"},
+		"threat-actor":   {"id", "created", "modified"},
+		"identity":       {"id", "created", "modified"},
+		"relationship":   {"id", "created", "modified"},
+	}[kind]
+	return required, ok
 }
 
 func checkSTIX(raw json.RawMessage) (id string, err error) {
@@ -172,7 +175,7 @@ func checkSTIX(raw json.RawMessage) (id string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("it is no JSON object: %w", err)
 	}
-	required, ok := requiredSTIX[o.Str("type")]
+	required, ok := requiredSTIX(o.Str("type"))
 	if !ok {
 		return o.Str("id"), fmt.Errorf("type %q: Sentinel takes indicator, attack-pattern, threat-actor, identity and relationship", o.Str("type"))
 	}
