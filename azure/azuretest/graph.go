@@ -204,7 +204,6 @@ func answerGraphPage[T, J any](s *Server, r *http.Request, q graphQuery[T], rows
 	rows = rows[min(q.skip, len(rows)):]
 	if len(rows) > top && top > 0 {
 		values := r.URL.Query()
-		values.Del("$skip")
 		values.Set("$skiptoken", skipToken+strconv.Itoa(q.skip+top))
 		out.NextLink = "https://" + r.Host + r.URL.EscapedPath() + "?" + strings.ReplaceAll(values.Encode(), "%24", "$")
 	}
