@@ -20,6 +20,9 @@ func (b *bearer) Do(req *policy.Request) (*http.Response, error) {
 	for {
 		t, err := b.source.Get(req.Raw().Context())
 		if err != nil {
+			if keep, ok := req.Raw().Context().Value(noTokenKey{}).(*error); ok {
+				*keep = err
+			}
 			return nil, err
 		}
 		req.Raw().Header.Set("Authorization", "Bearer "+t.Value)
@@ -46,3 +49,6 @@ func (b *bearer) Do(req *policy.Request) (*http.Response, error) {
 		}
 	}
 }
+
+// noTokenKey is where a request's context keeps why it has no token.
+type noTokenKey struct{}

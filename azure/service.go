@@ -146,6 +146,8 @@ func (s *service) exchange(ctx context.Context, r request) (*reply, error) {
 	// A caller's retry options in the context would bring azcore's retries back
 	// under ours.
 	ctx = policy.WithRetryOptions(ctx, policy.RetryOptions{MaxRetries: -1})
+	var noToken error
+	ctx = context.WithValue(ctx, noTokenKey{}, &noToken)
 	if !r.stays && len(s.endpoint.alternates) > 0 {
 		ctx = movable(ctx, r.call.Kind)
 	}
@@ -170,6 +172,9 @@ func (s *service) exchange(ctx context.Context, r request) (*reply, error) {
 	begin := time.Now()
 	resp, err := s.pipeline.Do(req)
 	if err = unlessArrived(resp, err); err != nil {
+		if noToken != nil { // azcore gives the context's error in its place
+			err = noToken
+		}
 		return nil, err
 	}
 	body, err := runtime.Payload(resp)

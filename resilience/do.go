@@ -273,12 +273,13 @@ func (r *run) settle(ctx, actx context.Context, a *evidence, t ticket, err error
 		f.Class = a.class()
 	}
 	answered := f.Status != 0
+	atToken := f.Class == Credential // waiting for a token is not waiting for the dependency
 	switch {
 	case CallerLeft(ctx) && !answered:
 		f.Class, err = Canceled, callersError(ctx, err)
 	case !answered && errors.Is(context.Cause(actx), ErrOvertaken):
 		f.Class, err = Canceled, masked{fmt.Errorf("%w: %w", ErrOvertaken, err)}
-	case actx.Err() != nil && !answered && f.Class != Credential: // waiting for a token is not waiting for the dependency
+	case actx.Err() != nil && !answered && !atToken:
 		f.Class = Timeout
 		err = masked{fmt.Errorf("%w: %w", context.Cause(actx), err)}
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
@@ -290,7 +291,7 @@ func (r *run) settle(ctx, actx context.Context, a *evidence, t ticket, err error
 	switch {
 	case f.Class.rule().trips:
 		outcome = errFailed
-	case f.Class == Canceled && !overtaken && (slow || p.cfg.Attempt > 0 && took >= p.cfg.Attempt/2):
+	case f.Class == Canceled && !overtaken && !atToken && (slow || p.cfg.Attempt > 0 && took >= p.cfg.Attempt/2):
 		outcome = errFailed // the caller left because nothing came for so long
 	case f.Class == Canceled || f.Class == Throttled || f.Class == Credential || f.Sent == NotSent:
 		outcome = errNeutral
