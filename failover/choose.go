@@ -1,9 +1,6 @@
 package failover
 
-import (
-	"context"
-	"slices"
-)
+import "context"
 
 type (
 	onlyKey       struct{}
@@ -57,14 +54,13 @@ func elsewhereFirst[P any](rest []Member[P], plane string) []Member[P] {
 	if plane == "" {
 		return rest
 	}
-	rest = slices.Clone(rest)
-	slices.SortStableFunc(rest, func(a, b Member[P]) int { return boolInt(a.Plane == plane) - boolInt(b.Plane == plane) })
-	return rest
-}
-
-func boolInt(b bool) int {
-	if b {
-		return 1
+	var others, same []Member[P]
+	for _, m := range rest {
+		if m.Plane == plane {
+			same = append(same, m)
+		} else {
+			others = append(others, m)
+		}
 	}
-	return 0
+	return append(others, same...)
 }

@@ -77,7 +77,8 @@ func (p ContentPolicy) Ring(c ContentCategory) (ContentRing, bool) {
 func parseContentPolicy(o lenient.Object, raw json.RawMessage) (ContentPolicy, error) {
 	info, err := parsePolicyInfo(o)
 	p := ContentPolicy{PolicyInfo: info, Raw: raw}
-	for _, raw := range elements(o.Object("settings")["ring_assignment_settings"]) {
+	rings, _ := lenient.List(o.Object("settings")["ring_assignment_settings"])
+	for _, raw := range rings {
 		p.Rings = append(p.Rings, parseContentRing(raw))
 	}
 	return p, err

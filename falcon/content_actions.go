@@ -241,9 +241,7 @@ func (s *Content) act(ctx context.Context, call resilience.Call, action, id stri
 				r.policy = row.Value
 			}
 		}
-		for _, m := range env.Errors {
-			r.refused = append(r.refused, rowError(call.Name, a, m))
-		}
+		r.refused = append(r.refused, a.refused(call.Name, env)...)
 		return r, nil
 	})
 	if err != nil {

@@ -2,7 +2,6 @@ package falcon
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"strings"
@@ -115,18 +114,14 @@ func (h *Hosts) tag(ctx context.Context, name, action string, tags, ids []string
 
 // tagged reads the answer to a change of tags, which has a row for every host.
 func (a *answer) tagged(operation string) (changed, error) {
-	out, err := a.writes(operation)
-	if err != nil {
-		return out, err
-	}
 	env, err := a.open(operation)
 	if err != nil {
-		return out, err
+		return changed{}, err
 	}
-	out.count = 0
+	out := changed{refused: a.refused(operation, env)}
 	for _, raw := range env.Resources {
-		var o lenient.Object
-		if err := json.Unmarshal(raw, &o); err != nil {
+		o, err := lenient.Read(raw)
+		if err != nil {
 			return out, a.malformed(operation, err)
 		}
 		id, said := o.Str("device_id"), o.Str("error")

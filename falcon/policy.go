@@ -2,7 +2,6 @@ package falcon
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"regexp"
@@ -56,9 +55,7 @@ func parsePolicyInfo(o lenient.Object) (PolicyInfo, error) {
 		Enabled: o.Str("enabled") == "true", CreatedBy: o.Str("created_by"), Created: o.Time("created_timestamp"),
 		ModifiedBy: o.Str("modified_by"), Modified: o.Time("modified_timestamp"),
 	}
-	for _, raw := range elements(o["groups"]) {
-		var g lenient.Object
-		_ = json.Unmarshal(raw, &g)
+	for _, g := range o.Objects("groups") {
 		if id := g.Str("id"); id != "" {
 			p.Groups = append(p.Groups, PolicyGroup{ID: id, Name: g.Str("name")})
 		}
@@ -67,12 +64,6 @@ func parsePolicyInfo(o lenient.Object) (PolicyInfo, error) {
 		return p, errors.New("no id")
 	}
 	return p, nil
-}
-
-// elements are those of an array; what is none has none.
-func elements(raw json.RawMessage) (out []json.RawMessage) {
-	_ = json.Unmarshal(raw, &out)
-	return out
 }
 
 // PolicyQuery selects policies. The zero query is all of them.

@@ -34,8 +34,7 @@ func object[T any](parse func(lenient.Object, json.RawMessage) (T, error)) func(
 func (r rows[T]) read(operation string, raw json.RawMessage) paging.Row[T] {
 	v, err := r.parse(raw)
 	if err != nil {
-		var o lenient.Object
-		_ = json.Unmarshal(raw, &o)
+		o, _ := lenient.Read(raw)
 		return paging.Row[T]{Err: &RowError{Operation: "falcon " + operation, ID: o.Str(r.id), Raw: raw, Err: err}}
 	}
 	return paging.Row[T]{Value: v}
@@ -98,11 +97,7 @@ func single[T any](ctx context.Context, c *Client, call resilience.Call, op *cap
 		if row.Err != nil {
 			return result{}, a.malformed(call.Name, row.Err)
 		}
-		out := result{row: row.Value}
-		for _, m := range env.Errors {
-			out.refused = append(out.refused, rowError(call.Name, a, m))
-		}
-		return out, nil
+		return result{row.Value, a.refused(call.Name, env)}, nil
 	})
 	if err != nil {
 		return zero, err
@@ -119,6 +114,14 @@ func rowError(operation string, a *answer, m apiMessage) *RowError {
 	}
 }
 
+// refused is what the envelope of an answer says of single rows.
+func (a *answer) refused(operation string, env *envelope) (errs []error) {
+	for _, m := range env.Errors {
+		errs = append(errs, rowError(operation, a, m))
+	}
+	return errs
+}
+
 // changed is what one call changed, and what Falcon refused of single ids.
 type changed struct {
 	count   int
@@ -131,11 +134,7 @@ func (a *answer) writes(operation string) (changed, error) {
 	if err != nil {
 		return changed{}, err
 	}
-	out := changed{count: env.changed()}
-	for _, m := range env.Errors {
-		out.refused = append(out.refused, rowError(operation, a, m))
-	}
-	return out, nil
+	return changed{env.changed(), a.refused(operation, env)}, nil
 }
 
 // changeAll sends an operation that changes the given ids, so many a call, and

@@ -85,14 +85,16 @@ func parseSensorUpdateSettings(o lenient.Object, raw json.RawMessage) *SensorUpd
 		Build: o.Str("build"), SensorVersion: o.Str("sensor_version"), Stage: o.Str("stage"), LTS: o.Str("is_lts_build") == "true",
 		ShowEarlyAdopterBuilds: o.Str("show_early_adopter_builds") == "true", UninstallProtection: o.Str("uninstall_protection"), Raw: raw,
 	}
-	for _, raw := range elements(o["variants"]) {
+	variants, _ := lenient.List(o["variants"])
+	for _, raw := range variants {
 		o, _ := lenient.Read(raw)
 		v, _ := parseSensorBuild(o, raw) // what is none keeps its Raw
 		s.Variants = append(s.Variants, v)
 	}
 	if scheduler := o.Object("scheduler"); scheduler != nil {
 		s.Scheduler = &SensorUpdateScheduler{Enabled: scheduler.Str("enabled") == "true", Timezone: scheduler.Str("timezone")}
-		for _, raw := range elements(scheduler["schedules"]) {
+		schedules, _ := lenient.List(scheduler["schedules"])
+		for _, raw := range schedules {
 			var w lenient.Object
 			_ = json.Unmarshal(raw, &w)
 			window := SensorUpdateWindow{Start: w.Str("start"), End: w.Str("end")}
