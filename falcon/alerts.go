@@ -100,19 +100,17 @@ type AlertQuery struct {
 // query from the last alert's Created goes on.
 func (s *Alerts) Query(q AlertQuery) *List[Alert] {
 	const name = "alerts.query"
-	if q.Limit == 0 {
-		q.Limit = 1000
-	}
+	limit, bad := pageSize(name, "AlertQuery.Limit", q.Limit, 1000, 1000)
 	if q.Sort == "" {
 		q.Sort = "created_timestamp|asc"
 	}
 	return paging.New("falcon "+name, q.Cursor, func(ctx context.Context, token string) (paging.Page[Alert], error) {
-		if err := q.Filter.Err(); err != nil {
+		if err := errors.Join(bad, q.Filter.Err()); err != nil {
 			return paging.Page[Alert]{}, err
 		}
 		p := alerts.NewPostCombinedAlertsV1ParamsWithContext(ctx)
 		p.Body = &models.DetectsapiPostCombinedAlertsV1RequestSwagger{
-			Filter: q.Filter.String(), Sort: q.Sort, Limit: int32(min(q.Limit, 1000)), After: token,
+			Filter: q.Filter.String(), Sort: q.Sort, Limit: int32(limit), After: token,
 		}
 		var op capture
 		_, _ = alerts.New(&op, nil).PostCombinedAlertsV1(p)

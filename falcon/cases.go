@@ -114,18 +114,13 @@ type CaseQuery struct {
 // Falcon shows the first 10,000 alone; after them comes ErrWindow.
 func (s *Cases) Query(q CaseQuery) *List[Case] {
 	const name = "cases.query"
-	if q.Limit == 0 {
-		q.Limit = caseIDs
-	}
+	limit, bad := pageSize(name, "CaseQuery.Limit", q.Limit, caseIDs, window)
 	if q.Sort == "" {
 		q.Sort = "created_timestamp|asc" // new ones come last and shift no page
 	}
-	list := byOffset(s.c, name, q.Cursor, q.Limit, ids, func(ctx context.Context, offset, limit int64) (*capture, error) {
-		switch {
-		case q.Filter.Err() != nil:
-			return nil, q.Filter.Err()
-		case q.Limit < 0:
-			return nil, resilience.Misusef("falcon %s: CaseQuery.Limit %d: want 1 to 10,000, or 0 for %d", name, q.Limit, caseIDs)
+	list := byOffset(s.c, name, q.Cursor, limit, ids, func(ctx context.Context, offset, limit int64) (*capture, error) {
+		if err := errors.Join(bad, q.Filter.Err()); err != nil {
+			return nil, err
 		}
 		p := cases.NewQueriesCasesGetV1ParamsWithContext(ctx)
 		p.Offset, p.Limit, p.Sort = &offset, &limit, &q.Sort

@@ -114,9 +114,10 @@ var contentRows = rows[ContentPolicy]{id: "id", parse: object(parseContentPolicy
 // Content Update Policies read.
 func (s *Content) Policies(q PolicyQuery) *List[ContentPolicy] {
 	const name = "content.policies"
-	return byOffset(s.c, name, q.Cursor, q.rowsAPage(), contentRows, func(ctx context.Context, offset, limit int64) (*capture, error) {
-		if err := q.check(name); err != nil {
-			return nil, err
+	limit, bad := q.check(name)
+	return byOffset(s.c, name, q.Cursor, limit, contentRows, func(ctx context.Context, offset, limit int64) (*capture, error) {
+		if bad != nil {
+			return nil, bad
 		}
 		p := content_update_policies.NewQueryCombinedContentUpdatePoliciesParamsWithContext(ctx)
 		p.Offset, p.Limit = &offset, &limit

@@ -79,15 +79,13 @@ const deviceStates = 100
 // gone in between is a *RowError. Scope: Device Content read.
 func (s *Content) Devices(q DeviceContentQuery) *List[DeviceContent] {
 	const name = "content.devices"
-	if q.Limit == 0 {
-		q.Limit = deviceStates
-	}
+	perPage, bad := pageSize(name, "DeviceContentQuery.Limit", q.Limit, deviceStates, deviceStates)
+	limit := int64(perPage)
 	list := paging.New("falcon "+name, q.Cursor, func(ctx context.Context, token string) (paging.Page[string], error) {
-		if err := q.Filter.Err(); err != nil {
+		if err := errors.Join(bad, q.Filter.Err()); err != nil {
 			return paging.Page[string]{}, err
 		}
 		offset, _ := strconv.ParseInt(token, 10, 64) // "" is the beginning
-		limit := int64(min(q.Limit, deviceStates))
 		p := device_content.NewQueriesStatesV1ParamsWithContext(ctx)
 		p.Offset, p.Limit = &offset, &limit
 		setIf(&p.Filter, q.Filter.String())

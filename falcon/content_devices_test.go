@@ -108,7 +108,7 @@ func TestDevicesArePagedAndFiltered(t *testing.T) {
 		if len(slices.Compact(got)) != 250 || len(errs) > 0 || l.Total() != 250 || count(srv, statesQuery) != 3 || count(srv, statesGet) != 3 {
 			t.Errorf("%d hosts, %v, %d and %d calls", len(got), errs, count(srv, statesQuery), count(srv, statesGet))
 		}
-		if got, errs := gather(t, c.Content.Devices(falcon.DeviceContentQuery{Filter: falcon.Equals("hostname", "ws-007"), Limit: 500}), idOfDevice); len(got) != 1 || len(errs) > 0 {
+		if got, errs := gather(t, c.Content.Devices(falcon.DeviceContentQuery{Filter: falcon.Equals("hostname", "ws-007"), Limit: 100}), idOfDevice); len(got) != 1 || len(errs) > 0 {
 			t.Errorf("%v, %v", got, errs)
 		}
 	})

@@ -66,17 +66,15 @@ type HostGroupQuery struct {
 // Query lists groups. Beyond 10,000 the list ends with ErrWindow.
 func (g *HostGroups) Query(q HostGroupQuery) *List[HostGroup] {
 	const name = "host_groups.query"
-	if q.Limit == 0 {
-		q.Limit = 500
-	}
-	return byOffset(g.c, name, q.Cursor, q.Limit, groupRows, func(ctx context.Context, offset, limit int64) (*capture, error) {
+	limit, bad := pageSize(name, "HostGroupQuery.Limit", q.Limit, 500, 5000)
+	return byOffset(g.c, name, q.Cursor, limit, groupRows, func(ctx context.Context, offset, limit int64) (*capture, error) {
 		p := host_group.NewQueryCombinedHostGroupsParamsWithContext(ctx)
 		p.Offset, p.Limit = &offset, &limit
 		setIf(&p.Filter, q.Filter.String())
 		setIf(&p.Sort, q.Sort)
 		op := &capture{}
 		_, _ = host_group.New(op, nil).QueryCombinedHostGroups(p)
-		return op, q.Filter.Err()
+		return op, errors.Join(bad, q.Filter.Err())
 	})
 }
 

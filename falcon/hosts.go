@@ -87,14 +87,12 @@ type HostQuery struct {
 // Query lists full host records.
 func (h *Hosts) Query(q HostQuery) *List[Host] {
 	const name = "hosts.query"
-	if q.Limit == 0 {
-		q.Limit = 5000
-	}
+	perPage, bad := pageSize(name, "HostQuery.Limit", q.Limit, 5000, 10_000)
+	limit := int64(perPage)
 	return paging.New("falcon "+name, q.Cursor, func(ctx context.Context, token string) (paging.Page[Host], error) {
-		if err := q.Filter.Err(); err != nil {
+		if err := errors.Join(bad, q.Filter.Err()); err != nil {
 			return paging.Page[Host]{}, err
 		}
-		limit := int64(q.Limit)
 		var filter, sort, offset *string
 		setIf(&filter, q.Filter.String())
 		setIf(&sort, q.Sort)

@@ -28,10 +28,8 @@ type HostScroll struct {
 // some 100 bytes each. Its Cursor is of no use to another list: Query can be
 // resumed, and gives whole hosts for the same number of calls.
 func (h *Hosts) Scroll(q HostScroll) *List[string] {
-	if q.Limit == 0 {
-		q.Limit = 10_000
-	}
-	s := &scroll{hosts: h, q: q, given: map[string]struct{}{}}
+	limit, bad := pageSize(scrollName, "HostScroll.Limit", q.Limit, 10_000, 10_000)
+	s := &scroll{hosts: h, q: q, limit: int64(limit), bad: errors.Join(bad, q.Filter.Err()), given: map[string]struct{}{}}
 	return paging.New("falcon "+scrollName, "", s.fetch)
 }
 
@@ -46,6 +44,8 @@ const (
 type scroll struct {
 	hosts *Hosts
 	q     HostScroll
+	limit int64
+	bad   error // of the query
 
 	page  paging.Page[string] // given out last, for a list that goes on within it
 	token string              // that asks for it
@@ -138,12 +138,11 @@ func (s *scroll) fresh(rows []paging.Row[string]) (out []paging.Row[string]) {
 
 // ask sends the request. Next is the place that Falcon names.
 func (s *scroll) ask(ctx context.Context) (paging.Page[string], error) {
-	if err := s.q.Filter.Err(); err != nil {
-		return paging.Page[string]{}, err
+	if s.bad != nil {
+		return paging.Page[string]{}, s.bad
 	}
 	p := hosts.NewQueryDevicesByFilterScrollParamsWithContext(ctx)
-	limit := int64(s.q.Limit)
-	p.Limit = &limit
+	p.Limit = &s.limit
 	setIf(&p.Filter, s.q.Filter.String())
 	setIf(&p.Sort, s.q.Sort)
 	setIf(&p.Offset, s.offset)

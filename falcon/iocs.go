@@ -115,18 +115,16 @@ type IOCQuery struct {
 // just created or deleted may take a moment to show.
 func (s *IOCs) Query(q IOCQuery) *List[IOC] {
 	const name = "iocs.query"
-	if q.Limit == 0 {
-		q.Limit = 2000
-	}
+	perPage, bad := pageSize(name, "IOCQuery.Limit", q.Limit, 2000, 2000)
+	limit := int64(perPage)
 	if q.Sort == "" {
 		q.Sort = "created_on" // never changes, so a change in between moves no row to another page
 	}
 	return paging.New("falcon "+name, q.Cursor, func(ctx context.Context, token string) (paging.Page[IOC], error) {
-		if err := q.Filter.Err(); err != nil {
+		if err := errors.Join(bad, q.Filter.Err()); err != nil {
 			return paging.Page[IOC]{}, err
 		}
 		p := ioc.NewIndicatorCombinedV1ParamsWithContext(ctx)
-		limit := int64(min(q.Limit, 2000))
 		p.Limit, p.Sort = &limit, &q.Sort
 		setIf(&p.Filter, q.Filter.String())
 		setIf(&p.After, token)

@@ -85,24 +85,14 @@ var policySort = regexp.MustCompile(`^(name|created_by|created_timestamp|enabled
 
 const maxPolicies = 5000 // a page
 
-// check fills in the default and tells what Falcon would refuse.
-func (q *PolicyQuery) check(name string) error {
-	if err := q.Filter.Err(); err != nil {
-		return err
-	}
+// check tells what Falcon would refuse, and how many rows a page has.
+func (q *PolicyQuery) check(name string) (rowsAPage int, err error) {
+	rowsAPage, err = pageSize(name, "PolicyQuery.Limit", q.Limit, maxPolicies, maxPolicies)
 	if q.Sort != "" && !policySort.MatchString(q.Sort) {
-		return resilience.Misusef("falcon %s: PolicyQuery.Sort %q: want name, created_by, created_timestamp, enabled, modified_by, "+
-			"modified_timestamp or precedence, with .asc or .desc", name, q.Sort)
+		err = errors.Join(err, resilience.Misusef("falcon %s: PolicyQuery.Sort %q: want name, created_by, created_timestamp, enabled, modified_by, "+
+			"modified_timestamp or precedence, with .asc or .desc", name, q.Sort))
 	}
-	return nil
-}
-
-// rowsAPage is the limit of a page of policies.
-func (q PolicyQuery) rowsAPage() int {
-	if q.Limit == 0 {
-		return maxPolicies
-	}
-	return min(q.Limit, maxPolicies)
+	return rowsAPage, errors.Join(err, q.Filter.Err())
 }
 
 // policyIDs is how many policies one call reads; they are all in the URL.

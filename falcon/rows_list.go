@@ -20,6 +20,18 @@ const window = 10_000
 // that came are the first; a narrower filter shows others.
 var ErrWindow = errors.New("no more than 10,000 rows can be listed by offset: narrow the filter")
 
+// pageSize is how many rows a page has, given what a query asks for: more than
+// Falcon takes is a mistake to be told, and not to be made fewer in silence.
+func pageSize(name, field string, asked, usual, most int) (int, error) {
+	switch {
+	case asked == 0:
+		return usual, nil
+	case asked < 0 || asked > most:
+		return 0, resilience.Misusef("falcon %s: %s is %d: want 1 to %d, or 0 for %d", name, field, asked, most, usual)
+	}
+	return asked, nil
+}
+
 // byOffset lists by a numeric offset, so many rows a call. The list counts for
 // itself: policies answer with the next offset, other services with the one that
 // was asked for.

@@ -114,9 +114,10 @@ var (
 // them.
 func (s *SensorUpdate) Policies(q PolicyQuery) *List[SensorUpdatePolicy] {
 	const name = "sensor_update.policies"
-	return byOffset(s.c, name, q.Cursor, q.rowsAPage(), sensorUpdateRows, func(ctx context.Context, offset, limit int64) (*capture, error) {
-		if err := q.check(name); err != nil {
-			return nil, err
+	limit, bad := q.check(name)
+	return byOffset(s.c, name, q.Cursor, limit, sensorUpdateRows, func(ctx context.Context, offset, limit int64) (*capture, error) {
+		if bad != nil {
+			return nil, bad
 		}
 		p := sensor_update_policies.NewQueryCombinedSensorUpdatePoliciesV2ParamsWithContext(ctx)
 		p.Offset, p.Limit = &offset, &limit
