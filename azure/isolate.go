@@ -56,10 +56,7 @@ func (d *Defender) Isolation(ctx context.Context, machineID string) (MachineActi
 	}
 	var newest MachineAction
 	for _, a := range recent {
-		if a.Type != actionIsolate && a.Type != actionUnisolate {
-			continue
-		}
-		if (a.Status.Open() || a.Status == ActionSucceeded) && a.Created.After(newest.Created) {
+		if changesIsolation(a) && a.Created.After(newest.Created) {
 			newest = a
 		}
 	}

@@ -28,6 +28,8 @@ type Call struct {
 	// EvenCordoned asks cordoned providers too: what must be undone must be undone
 	// there.
 	EvenCordoned bool
+	// Total bounds this call instead of Config.Total.
+	Total time.Duration
 }
 
 // ErrNoProvider: the group has no provider for the call.
@@ -82,7 +84,7 @@ func Do[P, T any](ctx context.Context, g *Group[P], call Call, fn func(context.C
 		return speculate(ctx, g, call, Result[T]{Gaps: skipped}, fellOver, fn)
 	}
 	r := Result[T]{Gaps: skipped}
-	deadline, _ := g.deadline(ctx)
+	deadline, _ := g.deadline(ctx, call)
 	for left := g.members; len(left) > 0; {
 		m := left[0]
 		pctx, cancel := share(ctx, deadline, len(left))
@@ -156,7 +158,7 @@ type Answer[T any] struct {
 func Each[P, T any](ctx context.Context, g *Group[P], call Call, fn func(context.Context, Member[P]) (T, error)) (Result[[]Answer[T]], error) {
 	g, skipped, _ := g.choose(ctx, call)
 	r := Result[[]Answer[T]]{Gaps: skipped}
-	deadline, callers := g.deadline(ctx)
+	deadline, callers := g.deadline(ctx, call)
 	values := make([]T, len(g.members))
 	errs := make([]error, len(g.members))
 	var wg sync.WaitGroup

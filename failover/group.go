@@ -1,6 +1,7 @@
 package failover
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -103,8 +104,8 @@ func (g *Group[P]) ids(n int) []string {
 }
 
 // deadline of a call that begins now, and whether it is the caller's own.
-func (g *Group[P]) deadline(ctx context.Context) (time.Time, bool) {
-	end := time.Now().Add(g.cfg.Total)
+func (g *Group[P]) deadline(ctx context.Context, call Call) (time.Time, bool) {
+	end := time.Now().Add(cmp.Or(call.Total, g.cfg.Total))
 	if d, ok := ctx.Deadline(); ok && !d.After(end) {
 		return d, true
 	}

@@ -22,7 +22,7 @@ import (
 // Scopes: Hosts read and Hosts write.
 func EDR(c *falcon.Client) edr.Driver {
 	d := &endpoints{c}
-	return edr.Driver{Provider: c.Name(), Find: d, Isolate: d, Probe: d}
+	return edr.Driver{Provider: c.Name(), Find: d, Isolate: d, Held: d, Probe: d}
 }
 
 type endpoints struct{ c *falcon.Client }
@@ -98,6 +98,18 @@ func state(s falcon.ContainmentStatus) edr.State {
 		return edr.ReleasePending
 	}
 	return edr.StateUnknown
+}
+
+// Held implements edr.Holder.
+func (d *endpoints) Held(ctx context.Context) iter.Seq2[edr.Record, error] {
+	return func(yield func(edr.Record, error) bool) {
+		held := falcon.In("status", string(falcon.Contained), string(falcon.ContainPending))
+		for h, err := range d.c.Hosts.Query(falcon.HostQuery{Filter: held}).All(ctx) {
+			if !yield(record(h), err) || err != nil {
+				return
+			}
+		}
+	}
 }
 
 // State implements edr.Isolator.

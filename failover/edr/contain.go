@@ -58,7 +58,7 @@ func (f *Fleet) contain(ctx context.Context, q Query, intent Intent) (failover.R
 			if !ok {
 				return Action{}, elsewhere{errNotEnrolled}
 			}
-			a, err := f.act(share, ctx, d, r, VerbContain, intent)
+			a, err := f.act(share, ctx, d, f.intend(ctx, d.Provider, r, VerbContain, intent))
 			res.Value.Actions = append(res.Value.Actions, a)
 			res.Value.Outcome = worst(res.Value.Outcome, a.Outcome)
 			return a, err

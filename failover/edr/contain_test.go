@@ -14,6 +14,17 @@ import (
 	"github.com/jurymast/jurymast/resilience/fault"
 )
 
+// darkAfterTheEffect lets Falcon contain once, lose the answer and then answer nothing.
+func (w *world) darkAfterTheEffect() {
+	w.Falcon.Faults().Add(fault.Rule{Kind: fault.LoseResponse, Path: actionsPath, Count: 1, Delay: time.Second})
+	go func() {
+		for len(w.Falcon.Effects()) == 0 {
+			time.Sleep(time.Millisecond)
+		}
+		w.Falcon.Faults().Add(fault.Rule{Kind: fault.Blackhole, Path: "/devices"})
+	}()
+}
+
 // The clouds' records prove: never two effects at one vendor, and a second
 // vendor only after NotSent, or after an Unknown that could not be read back.
 func TestContainThroughEveryFailureOfFalcon(t *testing.T) {
@@ -47,16 +58,7 @@ func TestContainThroughEveryFailureOfFalcon(t *testing.T) {
 		{"contain answers 503, reads work", func(w *world) {
 			w.Falcon.Faults().Add(fault.Rule{Kind: fault.Status, Status: 503, Path: actionsPath})
 		}, "defender", 0, 1, 2},
-		{"contained, and then Falcon goes dark", func(w *world) {
-			w.Falcon.Faults().Add(fault.Rule{Kind: fault.LoseResponse, Path: actionsPath, Count: 1, Delay: time.Second})
-			// Reads work until the action has been carried out.
-			go func() {
-				for len(w.Falcon.Effects()) == 0 {
-					time.Sleep(time.Millisecond)
-				}
-				w.Falcon.Faults().Add(fault.Rule{Kind: fault.Blackhole, Path: "/devices"})
-			}()
-		}, "defender", 1, 1, 2},
+		{"contained, and then Falcon goes dark", (*world).darkAfterTheEffect, "defender", 1, 1, 2},
 	} {
 		for _, warm := range []bool{false, true} {
 			name := tc.name
@@ -97,6 +99,9 @@ func TestContainThroughEveryFailureOfFalcon(t *testing.T) {
 					time.Sleep(3 * time.Second)
 					if f, d := w.Contained(); len(f)+len(d) > 0 {
 						t.Errorf("still held: falcon %v, defender %v", f, d)
+					}
+					if s, err := w.fleet.Sweep(t.Context()); err != nil || !s.Complete() || len(s.Value.Released) == 0 {
+						t.Errorf("sweep: %+v, %v, %v", s.Value, s.Gaps, err)
 					}
 					for e := range w.fleet.Ledger(t.Context()) {
 						t.Errorf("left in the ledger: %+v", e)

@@ -19,6 +19,7 @@ type Driver struct {
 	Provider string
 	Find     Finder
 	Isolate  Isolator
+	Held     Holder
 	Probe    Prober
 }
 
@@ -42,6 +43,15 @@ type Isolator interface {
 	State(ctx context.Context, id string) (State, error)
 	Isolate(ctx context.Context, id string, intent Intent) (failover.Outcome, error)
 	Release(ctx context.Context, id string, intent Intent) (failover.Outcome, error)
+}
+
+// Holder lists the hosts that a vendor holds, whoever asked it to. Implementations
+// are safe for concurrent use.
+type Holder interface {
+	// Held yields a record of every host that is contained, or about to be, with its
+	// State; the other fields as far as the vendor tells them without a call each. The
+	// first error is the last item.
+	Held(ctx context.Context) iter.Seq2[Record, error]
 }
 
 // Prober makes one cheap call that needs credentials.
@@ -76,6 +86,9 @@ func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // Holds reports that the host is contained or about to be.
 func (s State) Holds() bool { return s == Contained || s == ContainPending }
+
+// free reports that the host is not contained, or about to be let go.
+func (s State) free() bool { return s == NotContained || s == ReleasePending }
 
 // Intent says who wants an effect and why. It is written to the ledger and, as
 // far as they take it, to the vendors.

@@ -87,60 +87,94 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// act runs one effect at one vendor: intent into the ledger, send, read back if
-// the answer was lost, outcome into the ledger. outer is the time beyond this
-// vendor's share, in which the answer may still be read back.
-func (f *Fleet) act(ctx, outer context.Context, d Driver, r Record, verb Verb, intent Intent) (Action, error) {
-	a := Action{Provider: d.Provider, HostID: r.ID, Verb: verb, At: time.Now()}
-	entry := Entry{
-		Provider: d.Provider, HostID: r.ID, Name: name([]Record{r}), Verb: verb,
-		Outcome: failover.Unknown, Intent: intent, At: a.At,
-	}
-	before, ledgerErr := f.ledger.set(ctx, entry)
-	if ledgerErr != nil {
+// intended is an effect whose intent is in the ledger.
+type intended struct {
+	entry  Entry
+	before Entry // what the ledger said, zero if nothing
+	err    error // of the ledger: there is no entry
+}
+
+// intend writes to the ledger what is about to be asked of a vendor.
+func (f *Fleet) intend(ctx context.Context, provider string, r Record, verb Verb, intent Intent) intended {
+	w := intended{entry: Entry{
+		Provider: provider, HostID: r.ID, Name: name([]Record{r}), Verb: verb,
+		Outcome: failover.Unknown, Intent: intent, At: time.Now(),
+	}}
+	if w.before, w.err = f.ledger.set(ctx, w.entry); w.err != nil {
 		// A host that must be contained does not wait for a disk.
 		f.log.ErrorContext(ctx, "acting without a ledger entry: a crash now would leave no trace of it",
-			"jurymast.provider", d.Provider, "host", r.ID, "error", ledgerErr.Error())
+			"jurymast.provider", provider, "host", r.ID, "error", w.err.Error())
 	}
+	return w
+}
+
+// act runs one effect at one vendor, whose intent is in the ledger: send, read back
+// if the answer was lost, outcome into the ledger. outer is the time beyond this
+// vendor's share, in which the answer may still be read back.
+func (f *Fleet) act(ctx, outer context.Context, d Driver, w intended) (Action, error) {
+	e := w.entry
+	a := Action{Provider: d.Provider, HostID: e.HostID, Verb: e.Verb, At: e.At}
 	send, wanted := d.Isolate.Isolate, State.Holds
-	if verb == VerbRelease {
-		send, wanted = d.Isolate.Release, func(s State) bool { return s == NotContained || s == ReleasePending }
+	if e.Verb == VerbRelease {
+		send, wanted = d.Isolate.Release, State.free
 	}
-	outcome, err := send(ctx, r.ID, intent)
+	outcome, err := send(ctx, e.HostID, e.Intent)
 	if err != nil {
 		outcome = outcomeOf(err)
 	}
-	if outcome == failover.Unknown && f.reconcile(outer, d, r.ID, wanted) {
+	if outcome == failover.Unknown && f.reconcile(outer, d, e.HostID, wanted) {
 		outcome, err = failover.Accepted, nil
 	}
 	if outcome == failover.Unknown {
 		err = &unknownError{provider: d.Provider, next: f.cfg.OnUnknown == NextProvider, err: err}
 	}
 	a.Outcome, a.Err = outcome, err
-	if ledgerErr == nil {
-		entry.Outcome = outcome
-		ledgerErr = f.note(ctx, entry, before)
-	}
-	if ledgerErr != nil && err == nil {
-		f.log.ErrorContext(ctx, "the ledger does not have this effect", "jurymast.provider", d.Provider,
-			"host", r.ID, "verb", string(verb), "error", ledgerErr.Error())
-	}
+	w.entry.Outcome = outcome
+	f.note(ctx, w)
 	return a, err
 }
 
-// note writes the outcome. An effect that did not happen leaves the entry that
-// was there before; a release that worked leaves none.
-func (f *Fleet) note(ctx context.Context, e, before Entry) error {
-	switch {
-	case e.Verb == VerbRelease && e.Outcome.OK():
-		return f.ledger.clear(ctx, e.Provider, e.HostID)
-	case e.Verb == VerbContain && !e.Outcome.MayHold() && before.Owed():
-		e = before
-	case e.Verb == VerbContain && !e.Outcome.MayHold():
-		return f.ledger.clear(ctx, e.Provider, e.HostID)
+// note writes the outcome. A containment that did not happen leaves what the ledger
+// said before.
+func (f *Fleet) note(ctx context.Context, w intended) {
+	if w.err != nil {
+		return
+	}
+	e := w.entry
+	if e.Verb == VerbContain && !e.Outcome.MayHold() {
+		f.forget(ctx, w)
+		return
+	}
+	switch before := w.before; {
+	case e.Verb == VerbRelease && before.Debt():
+		e.At = before.At // a debt is as old as its first release
+	case e.Verb == VerbContain && e.Outcome == failover.Already && before.Verb == VerbContain:
+		before.Outcome, e = failover.Already, before // who wanted it first
 	}
 	_, err := f.ledger.set(ctx, e)
-	return err
+	f.noted(ctx, e, err)
+}
+
+// forget takes an intent back of which nothing came: the ledger says what it said
+// before.
+func (f *Fleet) forget(ctx context.Context, w intended) {
+	if w.err != nil {
+		return
+	}
+	var err error
+	if w.before.Provider != "" {
+		_, err = f.ledger.set(ctx, w.before)
+	} else {
+		err = f.ledger.clear(ctx, w.entry.Provider, w.entry.HostID)
+	}
+	f.noted(ctx, w.entry, err)
+}
+
+func (f *Fleet) noted(ctx context.Context, e Entry, err error) {
+	if err != nil {
+		f.log.ErrorContext(ctx, "the ledger does not have the outcome of this effect", "jurymast.provider", e.Provider,
+			"host", e.HostID, "verb", string(e.Verb), "outcome", e.Outcome.String(), "error", err.Error())
+	}
 }
 
 func describe(q Query, err error) error {

@@ -45,6 +45,9 @@ type Config struct {
 	// ReconcileFor is how long Contain and Release read a vendor's state after an
 	// answer was lost. Default 5 s.
 	ReconcileFor time.Duration
+	// OnDebt hears after every sweep of the releases that are still owed: hosts that
+	// may be cut off although somebody let them go. Wake somebody. It must not block.
+	OnDebt func(context.Context, []Debt)
 	// Total bounds an operation over all vendors when the caller's context has no
 	// earlier deadline. Default 30 s.
 	Total time.Duration
@@ -62,6 +65,8 @@ type Fleet struct {
 	ledger *ledger
 	flight keyedLock
 	log    *slog.Logger
+
+	owedNow metric.Int64Gauge
 }
 
 // New returns a fleet. It does no I/O; a wrong Config gives an error that names
@@ -102,7 +107,11 @@ func New(cfg Config) (*Fleet, error) {
 	if err != nil {
 		return nil, fmt.Errorf("edr: Config.Drivers: %w", err)
 	}
-	return &Fleet{cfg: cfg, group: group, ledger: &ledger{cfg.Store}, log: cfg.Logger}, nil
+	owedNow, err := owedGauge(cfg.MeterProvider)
+	if err != nil {
+		return nil, fmt.Errorf("edr: Config.MeterProvider: %w", err)
+	}
+	return &Fleet{cfg: cfg, group: group, ledger: &ledger{cfg.Store}, log: cfg.Logger, owedNow: owedNow}, nil
 }
 
 // Providers returns the vendors in order of preference.

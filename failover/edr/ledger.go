@@ -14,7 +14,8 @@ import (
 
 // Entry is the ledger's word on one host at one vendor: the last effect that
 // Jurymast wanted there, and what became of it. It is written before anything is
-// sent, as Unknown, so that a crash leaves a trace.
+// sent, as Unknown, so that a crash leaves a trace, and kept until the vendor itself
+// says that nothing is held any more.
 type Entry struct {
 	Provider string           `json:"provider"`
 	HostID   string           `json:"host_id"`
@@ -22,7 +23,13 @@ type Entry struct {
 	Verb     Verb             `json:"verb"`
 	Outcome  failover.Outcome `json:"outcome"`
 	Intent   Intent           `json:"intent"`
-	At       time.Time        `json:"at"`
+	At       time.Time        `json:"at"` // when it was wanted
+	// Proven is when the vendor last said by itself that the host is held, to the hour;
+	// zero if it never did.
+	Proven time.Time `json:"proven,omitzero"`
+	// Foreign: somebody else contained the host, such as an analyst in the console. It
+	// is released when Release is called for the host, and never unasked.
+	Foreign bool `json:"foreign,omitempty"`
 }
 
 // Verb is what was wanted.
@@ -37,8 +44,14 @@ const (
 // Owed reports that the vendor holds, or may hold, the host, and nobody has
 // undone it.
 func (e Entry) Owed() bool {
-	return e.Verb == VerbContain && e.Outcome.MayHold() || e.Verb == VerbRelease && !e.Outcome.OK()
+	return e.Verb == VerbContain && e.Outcome.MayHold() || e.Debt()
 }
+
+// Debt reports that a release was wanted which is not known to have happened.
+func (e Entry) Debt() bool { return e.Verb == VerbRelease && !e.Outcome.OK() }
+
+// settled reports that the vendor itself has confirmed the entry.
+func (e Entry) settled() bool { return e.Verb == VerbContain && !e.Proven.IsZero() }
 
 // ledger keeps one Entry for each host and vendor, and none where nothing is held.
 type ledger struct{ store kv.Store }
@@ -124,6 +137,7 @@ func (l *ledger) all(ctx context.Context) iter.Seq2[Entry, error] {
 	}
 }
 
-// Ledger yields what Jurymast did, or may have done, to hosts and has not undone
-// since. An entry that cannot be read is an error, and the iteration goes on.
+// Ledger yields what Jurymast did, or may have done, to hosts, and what it knows
+// others did, until the vendors say that it is undone: see Entry.Owed for what holds
+// a host, or may. An entry that cannot be read is an error, and the iteration goes on.
 func (f *Fleet) Ledger(ctx context.Context) iter.Seq2[Entry, error] { return f.ledger.all(ctx) }

@@ -104,9 +104,15 @@ type target struct {
 
 func (f *Fleet) releaseAll(ctx context.Context, res failover.Result[Effect], targets map[string]target, intent Intent) (failover.Result[Effect], error) {
 	group := f.group.Only(func(m failover.Member[Driver]) bool { _, ok := targets[m.ID]; return ok })
+	// All intents before the first effect: a crash in between must not leave the host
+	// held at a vendor whose turn had not come.
+	written := map[string]intended{}
+	for _, m := range group.Members() {
+		written[m.ID] = f.intend(ctx, m.ID, targets[m.ID].record, VerbRelease, intent)
+	}
 	done, _ := failover.Each(ctx, group, failover.Call{Name: string(VerbRelease), Kind: resilience.Effect, EvenCordoned: true},
 		func(ctx context.Context, m failover.Member[Driver]) (Action, error) {
-			return f.releaseAt(ctx, m.Value, targets[m.ID], intent)
+			return f.releaseAt(ctx, m.Value, targets[m.ID], written[m.ID])
 		})
 	var debts []failover.Gap
 	res.Served = nil // those who released something
@@ -150,21 +156,23 @@ type heldError struct{ err error }
 func (e *heldError) Error() string { return e.err.Error() }
 func (e *heldError) Unwrap() error { return e.err }
 
-func (f *Fleet) releaseAt(ctx context.Context, d Driver, t target, intent Intent) (Action, error) {
+func (f *Fleet) releaseAt(ctx context.Context, d Driver, t target, w intended) (Action, error) {
 	if !t.owed {
 		s := t.record.State
 		if s == StateUnknown {
 			var err error
 			if s, err = d.Isolate.State(ctx, t.record.ID); err != nil {
+				f.forget(ctx, w) // nobody says that it is held
 				return Action{}, err
 			}
 		}
 		if !s.Holds() {
+			f.forget(ctx, w)
 			return Action{Provider: d.Provider, HostID: t.record.ID, Verb: VerbRelease, Outcome: failover.Already, At: time.Now()}, nil
 		}
 	}
 	for delay := 200 * time.Millisecond; ; delay = min(2*delay, 5*time.Second) {
-		a, err := f.act(ctx, ctx, d, t.record, VerbRelease, intent)
+		a, err := f.act(ctx, ctx, d, w)
 		if err == nil {
 			return a, nil
 		}

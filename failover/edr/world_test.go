@@ -63,7 +63,7 @@ func run(t *testing.T, s setup, test func(*testing.T, *world)) {
 				t.Error(err)
 			}
 		}()
-		cfg := edr.Config{Drivers: []edr.Driver{crowdstrike.EDR(w.falcon), microsoft.EDR(w.azure)}, Volatile: true}
+		cfg := edr.Config{Drivers: w.drivers(), Volatile: true}
 		if s.fleet != nil {
 			s.fleet(&cfg)
 		}
@@ -72,6 +72,10 @@ func run(t *testing.T, s setup, test func(*testing.T, *world)) {
 		}
 		test(t, w)
 	})
+}
+
+func (w *world) drivers() []edr.Driver {
+	return []edr.Driver{crowdstrike.EDR(w.falcon), microsoft.EDR(w.azure)}
 }
 
 var (

@@ -22,7 +22,7 @@ import (
 // the newest machine action that isolated or released it.
 func EDR(c *azure.Client) edr.Driver {
 	d := &endpoints{c.Defender}
-	return edr.Driver{Provider: c.Defender.Name(), Find: d, Isolate: d, Probe: d}
+	return edr.Driver{Provider: c.Defender.Name(), Find: d, Isolate: d, Held: d, Probe: d}
 }
 
 type endpoints struct{ d *azure.Defender }
@@ -95,19 +95,42 @@ func instance(m azure.Machine) string {
 // State implements edr.Isolator.
 func (e *endpoints) State(ctx context.Context, id string) (edr.State, error) {
 	a, err := e.d.Isolation(ctx, id)
-	switch {
-	case err != nil:
+	if err != nil {
 		return edr.StateUnknown, err
-	case a.ID == "":
-		return edr.NotContained, nil
-	case a.Type == "Isolate" && a.Status.Open():
-		return edr.ContainPending, nil
-	case a.Type == "Isolate":
-		return edr.Contained, nil
-	case a.Status.Open():
-		return edr.ReleasePending, nil
 	}
-	return edr.NotContained, nil
+	return state(a), nil
+}
+
+// state is what the newest action of a machine that changes its isolation, zero if
+// there is none, says of it.
+func state(a azure.MachineAction) edr.State {
+	switch {
+	case a.Type == "Isolate" && a.Status.Open():
+		return edr.ContainPending
+	case a.Type == "Isolate":
+		return edr.Contained
+	case a.Status.Open():
+		return edr.ReleasePending
+	}
+	return edr.NotContained
+}
+
+// Held implements edr.Holder.
+func (e *endpoints) Held(ctx context.Context) iter.Seq2[edr.Record, error] {
+	return func(yield func(edr.Record, error) bool) {
+		isolated, err := e.d.Isolated(ctx)
+		if err != nil {
+			yield(edr.Record{}, err)
+			return
+		}
+		for id, a := range isolated {
+			r := record(azure.Machine{ID: id, ComputerDNSName: a.ComputerDNSName})
+			r.State, r.Native = state(a), a
+			if !yield(r, nil) {
+				return
+			}
+		}
+	}
 }
 
 // Isolate implements edr.Isolator.
