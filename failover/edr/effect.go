@@ -95,10 +95,10 @@ type intended struct {
 }
 
 // intend writes to the ledger what is about to be asked of a vendor.
-func (f *Fleet) intend(ctx context.Context, provider string, r Record, verb Verb, intent Intent) intended {
+func (f *Fleet) intend(ctx context.Context, provider string, r Record, verb Verb, intent Intent, with ...HostID) intended {
 	w := intended{entry: Entry{
 		Provider: provider, HostID: r.ID, Name: name([]Record{r}), Verb: verb,
-		Outcome: failover.Unknown, Intent: intent, At: time.Now(),
+		Outcome: failover.Unknown, Intent: intent, At: time.Now(), With: with,
 	}}
 	if w.before, w.err = f.ledger.set(ctx, w.entry); w.err != nil {
 		// A host that must be contained does not wait for a disk.
@@ -129,7 +129,7 @@ func (f *Fleet) act(ctx, outer context.Context, d Driver, w intended) (Action, e
 		err = &unknownError{provider: d.Provider, next: f.cfg.OnUnknown == NextProvider, err: err}
 	}
 	a.Outcome, a.Err = outcome, err
-	w.entry.Outcome = outcome
+	w.entry.Outcome, w.entry.With = outcome, nil
 	f.note(ctx, w)
 	return a, err
 }

@@ -30,6 +30,15 @@ type Entry struct {
 	// Foreign: somebody else contained the host, such as an analyst in the console. It
 	// is released when Release is called for the host, and never unasked.
 	Foreign bool `json:"foreign,omitempty"`
+	// With are the other vendors of a release that has only begun: a crash must not
+	// leave the host with one of them.
+	With []HostID `json:"with,omitempty"`
+}
+
+// HostID is a host at a vendor.
+type HostID struct {
+	Provider string `json:"provider"`
+	ID       string `json:"id"`
 }
 
 // Verb is what was wanted.

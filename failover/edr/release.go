@@ -104,11 +104,14 @@ type target struct {
 
 func (f *Fleet) releaseAll(ctx context.Context, res failover.Result[Effect], targets map[string]target, intent Intent) (failover.Result[Effect], error) {
 	group := f.group.Only(func(m failover.Member[Driver]) bool { _, ok := targets[m.ID]; return ok })
-	// All intents before the first effect: a crash in between must not leave the host
-	// held at a vendor whose turn had not come.
-	written := map[string]intended{}
+	// All intents before the first effect, and the first of them names the others.
+	var with []HostID
 	for _, m := range group.Members() {
-		written[m.ID] = f.intend(ctx, m.ID, targets[m.ID].record, VerbRelease, intent)
+		with = append(with, HostID{m.ID, targets[m.ID].record.ID})
+	}
+	written := map[string]intended{}
+	for i, m := range group.Members() {
+		written[m.ID] = f.intend(ctx, m.ID, targets[m.ID].record, VerbRelease, intent, with[i+1:]...)
 	}
 	done, _ := failover.Each(ctx, group, failover.Call{Name: string(VerbRelease), Kind: resilience.Effect, EvenCordoned: true},
 		func(ctx context.Context, m failover.Member[Driver]) (Action, error) {

@@ -2,6 +2,8 @@ package edr
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"time"
 
 	"github.com/jurymast/jurymast/failover"
@@ -65,9 +67,10 @@ func (f *Fleet) settle(ctx context.Context, d Driver, e Entry, state State) (Ent
 	if err != nil || rev == 0 {
 		return e, pending, wrapLedger(err)
 	}
-	if now != e {
-		e, state = now, StateUnknown
+	if now.Verb != e.Verb || now.Outcome != e.Outcome || !now.At.Equal(e.At) {
+		state = StateUnknown // of what was
 	}
+	e = now
 	if state == StateUnknown {
 		if state, err = d.Isolate.State(ctx, e.HostID); err != nil {
 			return e, unread, err
@@ -90,6 +93,51 @@ func (f *Fleet) settle(ctx context.Context, d Driver, e Entry, state State) (Ent
 	case unread, pending:
 	}
 	return e, found, err
+}
+
+// followUp goes on with the releases that a crash left half written: the vendors that
+// one of them names get an intent too, unless they were told something since.
+func (f *Fleet) followUp(ctx context.Context, entries map[string][]Entry) error {
+	var errs []error
+	for _, some := range entries {
+		for _, e := range some {
+			if len(e.With) > 0 {
+				errs = append(errs, f.follow(ctx, e, entries))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (f *Fleet) follow(ctx context.Context, e Entry, entries map[string][]Entry) error {
+	unlock, err := f.flight.lock(ctx, Host{Name: e.Name})
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	now, _, err := f.ledger.get(ctx, e.Provider, e.HostID)
+	if err != nil || len(now.With) == 0 || !now.At.Equal(e.At) {
+		return wrapLedger(err) // nobody crashed: the release was under way
+	}
+	for _, h := range e.With {
+		there, _, err := f.ledger.get(ctx, h.Provider, h.ID)
+		if err != nil {
+			return wrapLedger(err)
+		}
+		if there.At.After(e.At) {
+			continue
+		}
+		next := e
+		next.Provider, next.HostID, next.With = h.Provider, h.ID, nil
+		if _, err := f.ledger.set(ctx, next); err != nil {
+			return err
+		}
+		list := slices.DeleteFunc(entries[h.Provider], func(old Entry) bool { return old.HostID == h.ID })
+		entries[h.Provider] = append(list, next)
+	}
+	e.With = nil
+	_, err = f.ledger.set(ctx, e)
+	return err
 }
 
 // pay releases a host again.

@@ -62,6 +62,7 @@ const sweepTime = sweepEvery
 func (f *Fleet) sweep(ctx context.Context, operation string, full bool) (failover.Result[Sweep], error) {
 	ctx, decision := f.group.Decide(ctx, operation)
 	entries, err := f.entries(ctx, full)
+	err = errors.Join(err, f.followUp(ctx, entries))
 	// A release that is owed is owed by a cordoned vendor too.
 	res, _ := failover.Each(ctx, f.group, failover.Call{Name: operation, Kind: resilience.Effect, EvenCordoned: true, Total: sweepTime},
 		func(ctx context.Context, m failover.Member[Driver]) (swept, error) {

@@ -3,6 +3,8 @@ package edr_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"testing"
 	"testing/synctest"
 
@@ -18,7 +20,16 @@ import (
 	"github.com/jurymast/jurymast/falcon/falcontest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(envDir); dir != "" { // see kill_test.go
+		if err := killed(dir); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // world is both clouds, both clients and a fleet over them.
 type world struct {
