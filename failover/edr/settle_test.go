@@ -1,7 +1,10 @@
 package edr
 
 import (
+	"errors"
+	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/jurymast/jurymast/failover"
@@ -37,4 +40,127 @@ func TestJudge(t *testing.T) {
 			}
 		}
 	}
+}
+
+func toyHosts(n int) (out []Record) {
+	for i := range n {
+		out = append(out, Record{ID: fmt.Sprint("id-", i), Hostname: fmt.Sprint("host-", i), State: NotContained})
+	}
+	return out
+}
+
+var toyIntent = Intent{ID: "case-7", Actor: "soc", Reason: "malware"}
+
+// Every minute the vendors are asked for what is not settled, and for nothing else.
+func TestWhatIsSettledIsNotAskedForEveryMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newToy("toy", toyHosts(3)...)
+		f := toyFleet(t, v)
+		for i := range 3 {
+			if _, err := f.Contain(t.Context(), Hostname(fmt.Sprint("host-", i)), toyIntent); err != nil {
+				t.Fatal(err)
+			}
+		}
+		v.reads = 0
+		if s, err := f.Sweep(t.Context()); err != nil || len(s.Value.Held) != 3 || v.reads != 0 {
+			t.Errorf("the list of what it holds is enough: %+v, %v, %d reads", s.Value, err, v.reads)
+		}
+		if _, err := f.sweep(t.Context(), "settle", false); err != nil || v.reads != 0 {
+			t.Errorf("%d reads, %v", v.reads, err)
+		}
+	})
+}
+
+// A sweep of many hosts takes the time it needs, not that of one call.
+func TestASweepHasTimeForManyHosts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newToy("toy", toyHosts(100)...)
+		f := toyFleet(t, v)
+		for i := range 100 {
+			if _, err := f.Contain(t.Context(), Hostname(fmt.Sprint("host-", i)), toyIntent); err != nil {
+				t.Fatal(err)
+			}
+			v.set(fmt.Sprint("id-", i), NotContained) // and an analyst lets it go
+		}
+		time.Sleep(settleTime)
+		v.takes = time.Second
+		if s, err := f.Sweep(t.Context()); err != nil || len(s.Value.NotDone) != 100 {
+			t.Errorf("%d of 100, gaps %v, %v", len(s.Value.NotDone), s.Gaps, err)
+		}
+	})
+}
+
+// A host that its vendor lets go is not adopted.
+func TestWhatIsLetGoIsNotAdopted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newToy("toy", toyHosts(1)...)
+		v.set("id-0", ReleasePending)
+		if s, err := toyFleet(t, v).Sweep(t.Context()); err != nil || len(s.Value.Adopted) != 0 {
+			t.Errorf("%+v, %v", s.Value, err)
+		}
+	})
+}
+
+// What was read of a host before it was contained, or released, says nothing of it
+// afterwards.
+func TestAStateIsOfTheEntryItWasReadFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newToy("toy", toyHosts(1)...)
+		f := toyFleet(t, v)
+		if _, err := f.Contain(t.Context(), Hostname("host-0"), toyIntent); err != nil {
+			t.Fatal(err)
+		}
+		before, _, err := f.ledger.get(t.Context(), "toy", "id-0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(settleTime)
+		if _, err := f.Release(t.Context(), Hostname("host-0"), toyIntent); err != nil {
+			t.Fatal(err)
+		}
+		if _, found, err := f.settle(t.Context(), v.driver(), before, Contained); err != nil || found != released {
+			t.Errorf("%d, %v", found, err)
+		}
+		// And it may be gone from the ledger by now.
+		if _, found, err := f.settle(t.Context(), v.driver(), before, Contained); err != nil || found != pending {
+			t.Errorf("%d, %v", found, err)
+		}
+	})
+}
+
+// The ledger names who contained a host first, and how long a release is owed.
+func TestTheFirstIntentCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newToy("toy", toyHosts(1)...)
+		f := toyFleet(t, v)
+		second := Intent{ID: "case-8", Actor: "somebody else", Reason: "policy"}
+		entry := func() Entry {
+			e, _, err := f.ledger.get(t.Context(), "toy", "id-0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return e
+		}
+		begun := time.Now()
+		for _, intent := range []Intent{toyIntent, second} {
+			if _, err := f.Contain(t.Context(), Hostname("host-0"), intent); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute)
+		}
+		if e := entry(); e.Intent != toyIntent || !e.At.Equal(begun) {
+			t.Errorf("%+v", e)
+		}
+		v.failed = errors.New("down")
+		begun = time.Now()
+		for range 2 {
+			if _, err := f.Release(t.Context(), Hostname("host-0"), second); !errors.Is(err, ErrReleaseDebt) {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute)
+		}
+		if e := entry(); !e.Debt() || !e.At.Equal(begun) {
+			t.Errorf("%+v", e)
+		}
+	})
 }

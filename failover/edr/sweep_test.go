@@ -179,6 +179,48 @@ func TestForeignContainmentsAreAdoptedReadOnly(t *testing.T) {
 	}
 }
 
+// A debt is paid behind a cordon, as a release is.
+func TestADebtIsPaidBehindACordon(t *testing.T) {
+	run(t, setup{}, func(t *testing.T, w *world) {
+		if _, err := w.fleet.Contain(t.Context(), host, intent); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second)
+		w.Falcon.Faults().Add(fault.Rule{Kind: fault.Refuse, For: time.Minute})
+		if _, err := w.fleet.Release(t.Context(), host, intent); !errors.Is(err, edr.ErrReleaseDebt) {
+			t.Fatal(err)
+		}
+		if err := w.fleet.Cordon("falcon/us-1", "an exercise", "soc"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3 * time.Minute)
+		w.sweep(t)
+		time.Sleep(2 * time.Second)
+		if f, _ := w.Contained(); len(f) != 0 {
+			t.Error("still held")
+		}
+	})
+}
+
+// A vendor that cannot say whether it holds a host, and was never asked to, owes nothing.
+func TestWhatNobodyHoldsIsNoDebt(t *testing.T) {
+	run(t, setup{}, func(t *testing.T, w *world) {
+		if _, err := w.fleet.Contain(t.Context(), host, intent); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second)
+		w.Azure.Faults().Add(fault.Rule{Kind: fault.Status, Status: 503, Path: "/api/machineactions"})
+		if _, err := w.fleet.Release(t.Context(), host, intent); err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range w.ledger(t) {
+			if e.Provider == "defender" {
+				t.Errorf("%+v", e)
+			}
+		}
+	})
+}
+
 // Both vendors hold a host: that is a state, and no error.
 func TestSplitBrainIsAState(t *testing.T) {
 	run(t, setup{}, func(t *testing.T, w *world) {
@@ -297,6 +339,12 @@ func TestRunBesideCallers(t *testing.T) {
 		f, d := w.effects()
 		if f != 5 || d != 0 {
 			t.Errorf("%d and %d containments", f, d)
+		}
+		// What an analyst does is seen at the latest ten minutes later.
+		w.Azure.Isolate(twin.DefenderID(2))
+		time.Sleep(11 * time.Minute)
+		if l := w.ledger(t); len(l) != 1 || !l[0].Foreign {
+			t.Errorf("%+v", l)
 		}
 		cancel()
 		<-done

@@ -1,0 +1,106 @@
+package edr
+
+import (
+	"context"
+	"iter"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jurymast/jurymast/failover"
+	"github.com/jurymast/jurymast/resilience"
+)
+
+// toy is a vendor in memory.
+type toy struct {
+	mu     sync.Mutex
+	id     string
+	hosts  map[string]Record
+	reads  int           // of State
+	takes  time.Duration // every State
+	failed error         // of State
+}
+
+func newToy(id string, records ...Record) *toy {
+	v := &toy{id: id, hosts: map[string]Record{}}
+	for _, r := range records {
+		v.hosts[r.ID] = r
+	}
+	return v
+}
+
+func (v *toy) driver() Driver { return Driver{Provider: v.id, Find: v, Isolate: v, Held: v} }
+
+func (v *toy) Find(_ context.Context, q Query) iter.Seq2[Record, error] {
+	return v.list(func(r Record) bool { return q.ID == "" || q.ID == r.ID })
+}
+
+func (v *toy) Held(context.Context) iter.Seq2[Record, error] {
+	return v.list(func(r Record) bool { return r.State != NotContained })
+}
+
+func (v *toy) list(keep func(Record) bool) iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		v.mu.Lock()
+		var out []Record
+		for _, r := range v.hosts {
+			if keep(r) {
+				out = append(out, r)
+			}
+		}
+		v.mu.Unlock()
+		for _, r := range out {
+			if !yield(r, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (v *toy) State(_ context.Context, id string) (State, error) {
+	time.Sleep(v.takes)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.reads++
+	return v.hosts[id].State, v.failed
+}
+
+func (v *toy) set(id string, s State) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	r := v.hosts[id]
+	r.State = s
+	v.hosts[id] = r
+}
+
+func (v *toy) Isolate(ctx context.Context, id string, _ Intent) (failover.Outcome, error) {
+	return v.change(ctx, id, Contained)
+}
+
+func (v *toy) Release(ctx context.Context, id string, _ Intent) (failover.Outcome, error) {
+	return v.change(ctx, id, NotContained)
+}
+
+func (v *toy) change(ctx context.Context, id string, to State) (failover.Outcome, error) {
+	switch s, err := v.State(ctx, id); {
+	case err != nil:
+		return failover.Unset, resilience.BeforeSending(err)
+	case s == to:
+		return failover.Already, nil
+	}
+	v.set(id, to)
+	return failover.Accepted, nil
+}
+
+func toyFleet(t *testing.T, vendors ...*toy) *Fleet {
+	t.Helper()
+	cfg := Config{Volatile: true}
+	for _, v := range vendors {
+		cfg.Drivers = append(cfg.Drivers, v.driver())
+	}
+	f, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
