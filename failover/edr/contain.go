@@ -17,8 +17,8 @@ import (
 // both. One operation on a host goes on at a time.
 //
 // The error is nil if the host is contained or will be. Otherwise it matches
-// ErrHostNotFound, ErrAmbiguousHost, ErrWeakIdentity, ErrUnknownOutcome or resilience.ErrReadOnly,
-// or tells by resilience.Of what each vendor said.
+// ErrHostNotFound, ErrAmbiguousHost, ErrWeakIdentity, ErrGuard, ErrUnknownOutcome or
+// resilience.ErrReadOnly, or tells by resilience.Of what each vendor said.
 func (f *Fleet) Contain(ctx context.Context, q Query, intent Intent) (failover.Result[Effect], error) {
 	if err := errors.Join(q.validate(), intent.validate()); err != nil {
 		return failover.Result[Effect]{}, err
@@ -30,14 +30,17 @@ func (f *Fleet) Contain(ctx context.Context, q Query, intent Intent) (failover.R
 }
 
 func (f *Fleet) contain(ctx context.Context, q Query, intent Intent) (failover.Result[Effect], error) {
-	var res failover.Result[Effect]
 	found, err := f.resolve(ctx, "contain", q)
-	res.Value.Host = found.Value
-	if err == nil {
-		err = f.certain(found.Value)
-	}
 	if err != nil {
-		res.Gaps = found.Gaps
+		return failover.Result[Effect]{Value: Effect{Host: found.Value}, Gaps: found.Gaps}, err
+	}
+	return f.containFound(ctx, found, intent)
+}
+
+// containFound contains a host that was found.
+func (f *Fleet) containFound(ctx context.Context, found failover.Result[Host], intent Intent) (failover.Result[Effect], error) {
+	res := failover.Result[Effect]{Value: Effect{Host: found.Value}, Gaps: found.Gaps}
+	if err := f.certain(found.Value); err != nil {
 		return res, err
 	}
 	unlock, err := f.flight.lock(ctx, found.Value)
@@ -45,6 +48,13 @@ func (f *Fleet) contain(ctx context.Context, q Query, intent Intent) (failover.R
 		return res, err
 	}
 	defer unlock()
+	after, err := f.guard(ctx, found.Value, intent)
+	if err != nil {
+		res.Value.Outcome = failover.NotSent
+		f.audit(ctx, AuditRecord{Verb: VerbContain, Intent: intent, Host: found.Value.Name, Outcome: failover.NotSent}, err)
+		return res, err
+	}
+	defer func() { after(res.Value.Outcome) }()
 	missing := map[string]error{}
 	for _, g := range found.Gaps {
 		missing[g.Provider] = g.Err

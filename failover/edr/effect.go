@@ -131,6 +131,7 @@ func (f *Fleet) act(ctx, outer context.Context, d Driver, w intended) (Action, e
 	a.Outcome, a.Err = outcome, err
 	w.entry.Outcome, w.entry.With = outcome, nil
 	f.note(ctx, w)
+	f.audit(ctx, w.entry.record(), err)
 	return a, err
 }
 

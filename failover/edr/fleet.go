@@ -45,6 +45,12 @@ type Config struct {
 	// ReconcileFor is how long Contain and Release read a vendor's state after an
 	// answer was lost. Default 5 s.
 	ReconcileFor time.Duration
+	// Guards stand before every containment; the zero value allows all.
+	Guards Guards
+	// Audit hears of every effect at every vendor when its outcome is known, of every
+	// refusal, and of outcomes that were unknown and became known; see AuditTo. The
+	// caller waits for it; it is called by several goroutines.
+	Audit func(context.Context, AuditRecord)
 	// OnDebt hears after every sweep of the releases that are still owed: hosts that
 	// may be cut off although somebody let them go. Wake somebody. It must not block.
 	OnDebt func(context.Context, []Debt)
@@ -64,6 +70,7 @@ type Fleet struct {
 	group  *failover.Group[Driver]
 	ledger *ledger
 	flight keyedLock
+	radius radius
 	log    *slog.Logger
 
 	owedNow metric.Int64Gauge
@@ -80,6 +87,9 @@ func New(cfg Config) (*Fleet, error) {
 			return nil, errors.New("edr: Config.Store is nil: open one with kv.Open(dir), or set Config.Volatile if the ledger may be lost")
 		}
 		cfg.Store = kv.NewMemory()
+	}
+	if err := cfg.Guards.check(); err != nil {
+		return nil, err
 	}
 	if cfg.MinIdentity == Alone {
 		cfg.MinIdentity = Strong

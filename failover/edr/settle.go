@@ -81,18 +81,34 @@ func (f *Fleet) settle(ctx context.Context, d Driver, e Entry, state State) (Ent
 	case proven:
 		if time.Since(e.Proven) > time.Hour { // not a write for every host in every sweep
 			e.Proven = time.Now()
-			if e.Outcome == failover.Unknown || state == Contained {
+			unknown := e.Outcome == failover.Unknown
+			if unknown || state == Contained {
 				e.Outcome = failover.Applied
 			}
 			_, err = f.ledger.set(ctx, e)
+			f.known(ctx, unknown, e)
 		}
 	case notDone, ended, released:
 		err = f.ledger.clear(ctx, e.Provider, e.HostID)
+		late := e
+		if late.Outcome = failover.Applied; found == notDone {
+			late.Outcome = failover.Failed
+		}
+		f.known(ctx, found == notDone || e.Outcome == failover.Unknown, late)
 	case debt:
 		e, found, err = f.pay(ctx, d, e)
 	case unread, pending:
 	}
 	return e, found, err
+}
+
+// known audits what a read has told of an effect.
+func (f *Fleet) known(ctx context.Context, news bool, e Entry) {
+	if news {
+		r := e.record()
+		r.Settled = true
+		f.audit(ctx, r, nil)
+	}
 }
 
 // followUp goes on with the releases that a crash left half written: the vendors that

@@ -2,6 +2,7 @@ package edr
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"sync"
 	"testing"
@@ -19,6 +20,7 @@ type toy struct {
 	reads  int           // of State
 	takes  time.Duration // every State
 	failed error         // of State
+	lose   bool          // effects are neither done nor answered, and State fails after
 }
 
 func newToy(id string, records ...Record) *toy {
@@ -88,13 +90,20 @@ func (v *toy) change(ctx context.Context, id string, to State) (failover.Outcome
 	case s == to:
 		return failover.Already, nil
 	}
+	if v.lose {
+		return failover.Unset, errors.New("connection reset")
+	}
 	v.set(id, to)
 	return failover.Accepted, nil
 }
 
 func toyFleet(t *testing.T, vendors ...*toy) *Fleet {
 	t.Helper()
-	cfg := Config{Volatile: true}
+	return toyFleetOf(t, Config{Volatile: true}, vendors...)
+}
+
+func toyFleetOf(t *testing.T, cfg Config, vendors ...*toy) *Fleet {
+	t.Helper()
 	for _, v := range vendors {
 		cfg.Drivers = append(cfg.Drivers, v.driver())
 	}
