@@ -63,6 +63,9 @@ func (f *Fleet) sweep(ctx context.Context, operation string, full bool) (failove
 	ctx, decision := f.group.Decide(ctx, operation)
 	entries, err := f.entries(ctx, full)
 	err = errors.Join(err, f.followUp(ctx, entries))
+	if full {
+		err = errors.Join(err, f.dropJobs(ctx))
+	}
 	// A release that is owed is owed by a cordoned vendor too.
 	res, _ := failover.Each(ctx, f.group, failover.Call{Name: operation, Kind: resilience.Effect, EvenCordoned: true, Total: sweepTime},
 		func(ctx context.Context, m failover.Member[Driver]) (swept, error) {

@@ -18,6 +18,7 @@ type toy struct {
 	id     string
 	hosts  map[string]Record
 	reads  int           // of State
+	sent   []string      // ids, in the order in which they were contained
 	takes  time.Duration // every State
 	failed error         // of State
 	lose   bool          // effects are neither done nor answered, and State fails after
@@ -94,6 +95,11 @@ func (v *toy) change(ctx context.Context, id string, to State) (failover.Outcome
 		return failover.Unset, errors.New("connection reset")
 	}
 	v.set(id, to)
+	if to == Contained {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.sent = append(v.sent, id)
+	}
 	return failover.Accepted, nil
 }
 
