@@ -86,7 +86,7 @@ func (f *Fleet) settle(ctx context.Context, d Driver, e Entry, state State) (Ent
 				e.Outcome = failover.Applied
 			}
 			_, err = f.ledger.set(ctx, e)
-			f.known(ctx, unknown, e)
+			f.told(ctx, unknown, e)
 		}
 	case notDone, ended, released:
 		err = f.ledger.clear(ctx, e.Provider, e.HostID)
@@ -94,7 +94,7 @@ func (f *Fleet) settle(ctx context.Context, d Driver, e Entry, state State) (Ent
 		if late.Outcome = failover.Applied; found == notDone {
 			late.Outcome = failover.Failed
 		}
-		f.known(ctx, found == notDone || e.Outcome == failover.Unknown, late)
+		f.told(ctx, found == notDone || e.Outcome == failover.Unknown, late)
 	case debt:
 		e, found, err = f.pay(ctx, d, e)
 	case unread, pending:
@@ -102,8 +102,8 @@ func (f *Fleet) settle(ctx context.Context, d Driver, e Entry, state State) (Ent
 	return e, found, err
 }
 
-// known audits what a read has told of an effect.
-func (f *Fleet) known(ctx context.Context, news bool, e Entry) {
+// told audits what a read has told of an effect.
+func (f *Fleet) told(ctx context.Context, news bool, e Entry) {
 	if news {
 		r := e.record()
 		r.Settled = true
