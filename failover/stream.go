@@ -83,7 +83,7 @@ func Stream[P, T any](ctx context.Context, g *Group[P], call Call, fn func(conte
 				}
 			}
 			if !callers || s.backup {
-				s.within = time.Until(deadline) / time.Duration(len(left))
+				s.within = max(1, time.Until(deadline)/time.Duration(len(left)))
 			}
 			err := s.run(func(ctx context.Context) iter.Seq2[T, error] { return fn(ctx, m.Value) })
 			left = left[1:]
