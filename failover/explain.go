@@ -30,7 +30,7 @@ type Standing struct {
 	Cordon   *Cordon      `json:"cordon,omitempty"`
 	Failures int          `json:"failures"` // in a row, that speak against its health
 	Last     *LastFailure `json:"last,omitempty"`
-	Good     int          `json:"good"` // probes and trials in a row
+	Good     int          `json:"good"` // probes and trials in a row, since the last switch
 }
 
 // LastFailure is the latest failure that spoke against a provider.

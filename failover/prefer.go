@@ -37,7 +37,7 @@ type preference struct {
 type health struct {
 	failures int // that speak against it, in a row
 	last     LastFailure
-	good     int       // probes and trials in a row
+	good     int       // probes and trials in a row, since the last change
 	trialAt  time.Time // no trial before
 }
 
@@ -175,7 +175,9 @@ func (p *preference) reconsider(now time.Time) (Switch, bool) {
 		return Switch{}, false
 	}
 	p.current, p.moved = to, now
-	p.health[to].good = 0
+	for i := range p.health {
+		p.health[i].good = 0 // what was proved before says little of now
+	}
 	s := Switch{From: p.ids[from], To: p.ids[to], Why: why, At: now}
 	p.switches = append(p.switches, s)
 	if n := len(p.switches) - keptSwitches; n > 0 {

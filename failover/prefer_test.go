@@ -14,7 +14,7 @@ import (
 
 // past is what happened to one provider, as the model remembers it: everything.
 type past struct {
-	what string // "bad", "refused", "answered", "proved" or "taken", which is: became current
+	what string // "bad", "refused", "answered", "proved", or "switched": anybody became current
 	at   time.Time
 }
 
@@ -51,7 +51,7 @@ func (m *reference) good(i int) (n int) {
 		switch e.what {
 		case "proved":
 			n++
-		case "bad", "refused", "taken":
+		case "bad", "refused", "switched":
 			return n
 		}
 	}
@@ -164,7 +164,9 @@ func TestThePreferenceAgreesWithItsModel(t *testing.T) {
 				case ok:
 					switches++
 					m.current, m.moved = want, now
-					m.note(want, "taken", now)
+					for i := range n {
+						m.note(i, "switched", now)
+					}
 				case from != none && m.unfit(from):
 					refusals++
 				}
