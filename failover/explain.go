@@ -158,9 +158,9 @@ func (s Standing) String() string {
 	if s.Cordon != nil {
 		fmt.Fprintf(&b, " cordoned by %s since %s: %s;", s.Cordon.Who, clock(s.Cordon.Since), s.Cordon.Reason)
 	}
-	fmt.Fprintf(&b, " %d failures in a row", s.Failures)
+	fmt.Fprintf(&b, " failures in a row: %d", s.Failures)
 	if s.Good > 0 {
-		fmt.Fprintf(&b, ", %d good probes", s.Good)
+		fmt.Fprintf(&b, ", good probes: %d", s.Good)
 	}
 	if s.Last != nil {
 		fmt.Fprintf(&b, "; the last failure was at %s: %s: %s", clock(s.Last.At), s.Last.Class, s.Last.Text)

@@ -26,7 +26,7 @@ func TestExplainTellsWhoIsCurrentAndWhatAFailbackNeeds(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, want := g.Explain().String(), "edr: calls begin with a\n  a (aws): current; 0 failures in a row\n  b: 0 failures in a row\n  c: 0 failures in a row"; got != want {
+		if got, want := g.Explain().String(), "edr: calls begin with a\n  a (aws): current; failures in a row: 0\n  b: failures in a row: 0\n  c: failures in a row: 0"; got != want {
 			t.Errorf("got\n%s\nwant\n%s", got, want)
 		}
 		v := &vendors{}
@@ -42,11 +42,11 @@ func TestExplainTellsWhoIsCurrentAndWhatAFailbackNeeds(t *testing.T) {
 		time.Sleep(time.Minute)
 		do(t, g, v, reading) // a good trial
 		want := `edr: calls begin with b; the last switch was at 00:00:02.000Z
-  a (aws): 0 failures in a row, 1 good probes; the last failure was at 00:00:02.000Z: refused: failing: refused
-  b: current; 0 failures in a row
-  c: cordoned by soc since 00:00:03.000Z: drill; 0 failures in a row
+  a (aws): failures in a row: 0, good probes: 1; the last failure was at 00:00:02.000Z: refused: failing: refused
+  b: current; failures in a row: 0
+  c: cordoned by soc since 00:00:03.000Z: drill; failures in a row: 0
   back to a after 2 good answers in a row, not before 00:01:02.000Z: reads try it, one at a time
-  00:00:02.000Z switched from a to b: 3 failures in a row, the last one: refused`
+  00:00:02.000Z switched from a to b: failures in a row: 3, the last one: refused`
 		e := g.Explain()
 		if e.String() != want {
 			t.Errorf("got\n%s\nwant\n%s", e, want)
@@ -59,7 +59,7 @@ func TestExplainTellsWhoIsCurrentAndWhatAFailbackNeeds(t *testing.T) {
 			`{"provider":"a","plane":"aws","current":false,"failures":0,"last":{"at":"T","class":"refused","text":"failing: refused"},"good":1},` +
 			`{"provider":"b","current":true,"failures":0,"good":0},` +
 			`{"provider":"c","current":false,"cordon":{"provider":"c","reason":"drill","who":"soc","since":"T"},"failures":0,"good":0}],` +
-			`"switches":[{"from":"a","to":"b","why":"3 failures in a row, the last one: refused","at":"T"}],` +
+			`"switches":[{"from":"a","to":"b","why":"failures in a row: 3, the last one: refused","at":"T"}],` +
 			`"failback":{"to":["a"],"good":2,"not_before":"T","probed":false}}`
 		if got := regexp.MustCompile(`"2000-[^"]*"`).ReplaceAllString(string(raw), `"T"`); got != asJSON {
 			t.Errorf("got\n%s\nwant\n%s", got, asJSON)
@@ -134,11 +134,11 @@ func TestASwitchIsSeen(t *testing.T) {
 				reasons = append(reasons, e.Attributes[2].Value.AsString())
 			}
 		}
-		if want := n == 2; (len(reasons) == 1) != want || want && reasons[0] != "3 failures in a row, the last one: timeout" {
+		if want := n == 2; (len(reasons) == 1) != want || want && reasons[0] != "failures in a row: 3, the last one: timeout" {
 			t.Errorf("span %d: %v", n, reasons)
 		}
 	}
-	const line = `level=WARN msg=switched jurymast.capability=edr jurymast.provider=a jurymast.provider.next=b jurymast.reason="3 failures in a row, the last one: timeout"`
+	const line = `level=WARN msg=switched jurymast.capability=edr jurymast.provider=a jurymast.provider.next=b jurymast.reason="failures in a row: 3, the last one: timeout"`
 	if strings.Count(log.String(), line) != 1 {
 		t.Errorf("log:\n%s", log.String())
 	}

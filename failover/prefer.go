@@ -122,6 +122,7 @@ func (p *preference) failed(i int, class resilience.Class, text string, now time
 	if len(text) > keptText {
 		text = strings.ToValidUTF8(text[:keptText], "") + "..."
 	}
+	text = strings.Join(strings.Fields(text), " ") // on one line
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	h := &p.health[i]
@@ -151,7 +152,7 @@ func (p *preference) unfit(i int) string {
 	case h.failures > 0 && h.last.Class == resilience.Open:
 		return "its breaker refuses calls"
 	case h.failures >= p.after:
-		return fmt.Sprintf("%d failures in a row, the last one: %s", h.failures, h.last.Class)
+		return fmt.Sprintf("failures in a row: %d, the last one: %s", h.failures, h.last.Class)
 	}
 	return ""
 }

@@ -207,6 +207,29 @@ func TestTheSubstituteIsOnAnotherPlane(t *testing.T) {
 	}
 }
 
+// What was proved before a change says little of the time after it.
+func TestGoodProbesOfBeforeASwitchDoNotCount(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	c := &cordons{byID: map[string]Cordon{"a": {}}}
+	p := newPreference(Config{SwitchAfter: 3, FailbackAfter: 2, Hold: time.Second}, c)
+	for _, id := range []string{"a", "b", "c"} {
+		p.add(id, "")
+	}
+	p.proved(0)
+	p.failed(1, resilience.Open, "", now)
+	if s, ok := p.reconsider(now); !ok || s.To != "c" {
+		t.Fatal(s)
+	}
+	delete(c.byID, "a")
+	now = now.Add(time.Minute)
+	for n := 1; n <= 2; n++ {
+		p.proved(0)
+		if s, ok := p.reconsider(now); ok != (n == 2) {
+			t.Errorf("after %d good probes: %v", n, s)
+		}
+	}
+}
+
 func TestWhatIsKeptIsBounded(t *testing.T) {
 	p := newPreference(Config{SwitchAfter: 1, FailbackAfter: 1, Hold: time.Second}, &cordons{})
 	p.add("a", "")
@@ -214,13 +237,13 @@ func TestWhatIsKeptIsBounded(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	for i := range 100 {
 		now = now.Add(time.Minute)
-		p.failed(i%2, resilience.Timeout, strings.Repeat("é", 1000), now)
+		p.failed(i%2, resilience.Timeout, "a\n\tb"+strings.Repeat("é", 1000), now)
 		if _, ok := p.reconsider(now); !ok {
 			t.Fatal(i)
 		}
 	}
 	text := p.health[0].last.Text
-	if len(p.switches) != keptSwitches || p.switches[keptSwitches-1].At != now || len(text) > keptText+3 || !strings.HasSuffix(text, "é...") {
+	if len(p.switches) != keptSwitches || p.switches[keptSwitches-1].At != now || len(text) > keptText+3 || !strings.HasPrefix(text, "a bé") || !strings.HasSuffix(text, "é...") {
 		t.Errorf("%d switches, %d bytes: %q", len(p.switches), len(text), text)
 	}
 }

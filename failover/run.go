@@ -13,8 +13,8 @@ import (
 // they are well again: one after the other, each every so often, and nothing while
 // all is well. Each probe has every as its time; it must end with its context. A
 // cordoned provider is not probed, and a probe that panics has failed. Run returns
-// the context's error when ctx ends and leaves no goroutine behind. Run it once: a
-// second adds nothing.
+// the context's error when ctx ends and leaves no goroutine behind. Run it once:
+// a second one probes as often again.
 //
 // Without Run the first to try a provider again is a call: see Config.Hold.
 func (g *Group[P]) Run(ctx context.Context, probe func(context.Context, P) error, every time.Duration) error {

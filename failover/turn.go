@@ -22,8 +22,8 @@ type turn struct {
 
 // begin puts the members in the order in which the call asks them. They must be the
 // call's own. End the turn with end.
-func (g *Group[P]) begin(ctx context.Context, call Call) *turn {
-	t := &turn{p: g.preference, tel: g.tel, trial: none}
+func (g *Group[P]) begin(ctx context.Context, call Call) turn {
+	t := turn{p: g.preference, tel: g.tel, trial: none}
 	t.counts = !call.speculative()
 	if len(g.members) == 0 {
 		return t
