@@ -8,14 +8,15 @@ type (
 )
 
 // WithOnly limits the calls made with a context to one provider of the group, by
-// its id. A group that has none of this id fails with ErrNoProvider.
+// its id, whichever is current. A group that has none of this id fails with
+// ErrNoProvider.
 func WithOnly(ctx context.Context, provider string) context.Context {
 	return context.WithValue(ctx, onlyKey{}, provider)
 }
 
-// WithoutFailover lets the calls made with a context ask the preferred provider
-// only: its failure is the call's. Reads that merge several providers, and effects
-// that must happen everywhere, are not concerned.
+// WithoutFailover lets the calls made with a context ask the current provider
+// ([Group.Current]) only: its failure is the call's. Reads that merge several
+// providers, and effects that must happen everywhere, are not concerned.
 func WithoutFailover(ctx context.Context) context.Context {
 	return context.WithValue(ctx, noFailoverKey{}, true)
 }
@@ -40,12 +41,10 @@ func (g *Group[P]) choose(ctx context.Context, call Call) (chosen *Group[P], gap
 	return &out, gaps, passed
 }
 
-// first reduces the group to its preferred provider if the call is not to fail over.
-func (g *Group[P]) first(ctx context.Context) *Group[P] {
-	if alone, _ := ctx.Value(noFailoverKey{}).(bool); alone && len(g.members) > 1 {
-		g.members = g.members[:1]
-	}
-	return g
+// stays reports that a call made with ctx is not to fail over.
+func stays(ctx context.Context) bool {
+	alone, _ := ctx.Value(noFailoverKey{}).(bool)
+	return alone
 }
 
 // elsewhereFirst puts those that share the plane of a provider that has failed

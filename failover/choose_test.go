@@ -109,16 +109,16 @@ func TestOneCallMayNameItsProvider(t *testing.T) {
 // What took a provider down may have taken those that share its plane.
 func TestAfterAFailureAnotherPlaneIsAskedFirst(t *testing.T) {
 	members := []Member[string]{{ID: "a", Value: "a", Plane: "p"}, {ID: "b", Value: "b", Plane: "p"}, {ID: "c", Value: "c"}, {ID: "d", Value: "d", Plane: "q"}}
-	g, err := NewGroup(Config{Capability: "test"}, members...)
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, tc := range []struct{ bad, want []string }{
 		{[]string{"a"}, []string{"a", "c"}},
 		{[]string{"a", "c"}, []string{"a", "c", "d"}},
 		{[]string{"a", "b", "c", "d"}, []string{"a", "c", "d", "b"}},
 		{nil, []string{"a"}},
 	} {
+		g, err := NewGroup(Config{Capability: "test"}, members...)
+		if err != nil {
+			t.Fatal(err)
+		}
 		var asked []string
 		_, _ = Do(t.Context(), g, reading, asks(&asked, tc.bad...))
 		if !slices.Equal(asked, tc.want) {

@@ -12,10 +12,10 @@ import (
 
 // Cordon keeps calls away from a provider, because somebody said so.
 type Cordon struct {
-	Provider string
-	Reason   string
-	Who      string // a person or a program
-	Since    time.Time
+	Provider string    `json:"provider"`
+	Reason   string    `json:"reason"`
+	Who      string    `json:"who"` // a person or a program
+	Since    time.Time `json:"since"`
 }
 
 // ErrCordoned is matched by the gap of a provider that was not asked because of a

@@ -21,7 +21,7 @@ type Call struct {
 	// failed provider did not act.
 	Kind resilience.Kind
 	// Interchangeable says, of a Read, that it does not matter which provider
-	// answers. Do then asks the next one as soon as a provider takes three times
+	// answers, nor which is current. Do then asks the next one as soon as a provider takes three times
 	// as long as it usually does for this call, and takes the first good answer.
 	// It costs a goroutine for each provider asked.
 	Interchangeable bool
@@ -31,6 +31,10 @@ type Call struct {
 	// Total bounds this call instead of Config.Total.
 	Total time.Duration
 }
+
+// speculative calls have their own way to the provider that answers first; what the
+// others have learned of the preferred one does not concern them.
+func (c Call) speculative() bool { return c.Interchangeable && c.Kind == resilience.Read }
 
 // ErrNoProvider: the group has no provider for the call.
 var ErrNoProvider = errors.New("no provider can do this")
@@ -73,16 +77,18 @@ type Stopper interface {
 	TryNext() bool
 }
 
-// Do asks the providers in order until one succeeds or one fails in a way that
-// forbids to ask another. fn must use its context: it ends with the provider's
+// Do asks the providers until one succeeds or one fails in a way that forbids to ask
+// another: first the current one ([Group.Current]), then the others in order of
+// preference. fn must use its context: it ends with the provider's
 // share of the time. All providers before the last are told that a backup is
 // waiting ([resilience.WithBackup]).
 func Do[P, T any](ctx context.Context, g *Group[P], call Call, fn func(context.Context, P) (T, error)) (Result[T], error) {
 	g, skipped, fellOver := g.choose(ctx, call)
-	g = g.first(ctx)
-	if call.Interchangeable && call.Kind == resilience.Read && len(g.members) > 1 {
+	if call.speculative() && len(g.members) > 1 && !stays(ctx) {
 		return speculate(ctx, g, call, Result[T]{Gaps: skipped}, fellOver, fn)
 	}
+	turn := g.begin(ctx, call)
+	defer turn.end(ctx)
 	r := Result[T]{Gaps: skipped}
 	deadline, _ := g.deadline(ctx, call)
 	for left := g.members; len(left) > 0; {
@@ -93,10 +99,12 @@ func Do[P, T any](ctx context.Context, g *Group[P], call Call, fn func(context.C
 		cancel()
 		if err == nil {
 			r.Value = v
-			r.Served = append(r.Served, Served{By: m.ID, At: time.Now(), FellOver: fellOver})
+			left := turn.served(m.ID)
+			r.Served = append(r.Served, Served{By: m.ID, At: time.Now(), FellOver: fellOver || left})
 			return r, nil
 		}
 		err = resilience.NotCallers(ctx, err)
+		turn.failed(ctx, m.ID, err)
 		r.Gaps = append(r.Gaps, Gap{m.ID, err})
 		if len(left) == 0 || !tryNext(ctx, call.Kind, err) {
 			break

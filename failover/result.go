@@ -16,7 +16,7 @@ type Result[T any] struct {
 type Served struct {
 	By       string // the provider's id
 	At       time.Time
-	FellOver bool // an earlier provider had failed, or was cordoned
+	FellOver bool // a more preferred provider has failed, in this call or before, or is cordoned
 }
 
 // Gap is a provider that is missing, and why.

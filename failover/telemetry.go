@@ -23,12 +23,14 @@ const (
 	keyFailedOver = attribute.Key("jurymast.failed_over")
 	keyOutcome    = attribute.Key("jurymast.outcome")
 	keyErrorType  = attribute.Key("error.type")
+	keyReason     = attribute.Key("jurymast.reason")
 )
 
 type telemetry struct {
 	cfg       Config
 	tracer    trace.Tracer
 	failovers metric.Int64Counter
+	switches  metric.Int64Counter
 }
 
 func newTelemetry(cfg Config) (*telemetry, error) {
@@ -44,7 +46,25 @@ func newTelemetry(cfg Config) (*telemetry, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &telemetry{cfg, tp.Tracer(scope), failovers}, nil
+	switches, err := mp.Meter(scope).Int64Counter("jurymast.failover.switches", metric.WithUnit("1"),
+		metric.WithDescription("Changes of the provider that calls begin with."))
+	if err != nil {
+		return nil, err
+	}
+	return &telemetry{cfg, tp.Tracer(scope), failovers, switches}, nil
+}
+
+// switched tells of a change of the current provider; ctx is that of the call, or
+// the Run, that caused it.
+func (t *telemetry) switched(ctx context.Context, s Switch) {
+	t.switches.Add(ctx, 1, metric.WithAttributes(
+		keyCapability.String(t.cfg.Capability), keyProvider.String(s.From), keyNext.String(s.To)))
+	if span := trace.SpanFromContext(ctx); span.IsRecording() {
+		span.AddEvent("jurymast.failover.switch", trace.WithAttributes(
+			keyProvider.String(s.From), keyNext.String(s.To), keyReason.String(s.Why)))
+	}
+	t.cfg.Logger.WarnContext(ctx, "switched", string(keyCapability), t.cfg.Capability,
+		string(keyProvider), s.From, string(keyNext), s.To, string(keyReason), s.Why)
 }
 
 func (t *telemetry) failedOver(ctx context.Context, operation, from, to string, err error) {
