@@ -49,7 +49,7 @@ func (f *Fleet) contain(ctx context.Context, q Query, intent Intent) (failover.R
 	for _, g := range found.Gaps {
 		missing[g.Provider] = g.Err
 	}
-	done, err := failover.Do(ctx, f.group, failover.Call{Name: "contain", Kind: resilience.Effect},
+	done, err := failover.Do(ctx, f.group.From(q.Provider), failover.Call{Name: "contain", Kind: resilience.Effect},
 		func(share context.Context, d Driver) (Action, error) {
 			if err := missing[d.Provider]; err != nil {
 				return Action{}, resilience.BeforeSending(err) // could not be asked for the host, so not to act either

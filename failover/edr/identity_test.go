@@ -43,12 +43,12 @@ func TestGrades(t *testing.T) {
 				tc.b(&b)
 			}
 			for _, order := range [][2]Record{{a, b}, {b, a}} {
-				l := compare(order[0], order[1])
+				l := (view{}).compare((view{}).face(&order[0]), (view{}).face(&order[1]))
 				if l.grade != tc.grade || (l.against == "") != (tc.against == "") {
 					t.Errorf("%v %q against %q, want %v %q", l.grade, l.evidence, l.against, tc.grade, tc.against)
 				}
 			}
-			if l := compare(a, b); !strings.Contains(l.against, tc.against) {
+			if l := (view{}).compare((view{}).face(&a), (view{}).face(&b)); !strings.Contains(l.against, tc.against) {
 				t.Errorf("against %q, want %q", l.against, tc.against)
 			}
 		})
@@ -85,11 +85,11 @@ func TestAMachineIsAsSureAsItsWeakestRecord(t *testing.T) {
 		records []Record
 		want    Grade
 	}{{[]Record{a}, Alone}, {[]Record{a, b}, Strong}, {[]Record{a, b, c}, Probable}, {[]Record{b, c, a}, Weak}} {
-		if h, against := machine(tc.records); h.Grade != tc.want || against != "" || len(h.Records) != len(tc.records) {
+		if h, against := (view{}).machine(tc.records); h.Grade != tc.want || against != "" || len(h.Records) != len(tc.records) {
 			t.Errorf("%d records: %v, %q, want %v", len(tc.records), h.Grade, against, tc.want)
 		}
 	}
-	if h, _ := machine([]Record{a, b}); !slices.Equal(h.Evidence, []string{"serial number s1"}) {
+	if h, _ := (view{}).machine([]Record{a, b}); !slices.Equal(h.Evidence, []string{"serial number s1"}) {
 		t.Errorf("evidence %q", h.Evidence)
 	}
 }
