@@ -87,6 +87,9 @@ func (f *Fleet) find(ctx context.Context, operation string, q Query) (failover.R
 	}
 	known, gaps := f.known(ctx, records)
 	out.Gaps = append(out.Gaps, gaps...)
+	if link == nil && q.ID == "" {
+		records, out.Gaps = f.pinnedElsewhere(ctx, operation, known, records, out.Gaps)
+	}
 	h, against := known.settle(records, out.Gaps)
 	if against != "" {
 		return out, &AmbiguousHostError{Query: q, Candidates: records, Why: against}
@@ -122,7 +125,7 @@ func ask(ctx context.Context, d Driver, q Query, link *Link) ([]Record, error) {
 	return collect(ctx, d, q)
 }
 
-// concerned are the vendors that a query is about, the one that it names first.
+// concerned are the vendors that a query is about.
 func (f *Fleet) concerned(q Query, link *Link) (*failover.Group[Driver], error) {
 	if q.Provider == "" {
 		return f.group, nil
@@ -135,7 +138,7 @@ func (f *Fleet) concerned(q Query, link *Link) (*failover.Group[Driver], error) 
 	if !slices.Contains(f.Providers(), q.Provider) {
 		return nil, resilience.Misusef("edr: Query.Provider %q is not one of this fleet's: %v", q.Provider, f.Providers())
 	}
-	return group.From(q.Provider), nil
+	return group, nil
 }
 
 func collect(ctx context.Context, d Driver, q Query) ([]Record, error) {
@@ -164,7 +167,7 @@ func (f *Fleet) State(ctx context.Context, q Query) (failover.Result[Record], er
 	if err != nil {
 		return failover.Result[Record]{}, err
 	}
-	return failover.Do(ctx, group, failover.Call{Name: "state", Kind: resilience.Read},
+	return failover.Do(ctx, group.From(q.Provider), failover.Call{Name: "state", Kind: resilience.Read},
 		func(ctx context.Context, d Driver) (Record, error) {
 			records, err := ask(ctx, d, q, link)
 			switch {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/jurymast/jurymast/failover"
 )
@@ -85,6 +86,37 @@ func (f *Fleet) stillLinked(q Query, link *Link, records []Record, gaps []failov
 		return nil, gaps
 	}
 	return []Record{r}, gaps
+}
+
+// pinnedElsewhere adds the records of pins that have another name at a vendor than
+// the one that was asked for.
+func (f *Fleet) pinnedElsewhere(ctx context.Context, operation string, known view, records []Record, gaps []failover.Gap) ([]Record, []failover.Gap) {
+	for _, r := range records {
+		l := known.links[r.key()]
+		if l == nil || l.Pinned == nil {
+			continue
+		}
+		group := f.group.Only(func(m failover.Member[Driver]) bool {
+			_, linked := l.Member(m.ID)
+			return linked && !containsProvider(records, m.ID) && !hasGap(gaps, m.ID)
+		})
+		if len(group.Members()) == 0 {
+			continue
+		}
+		more, _ := f.recordsOf(ctx, group, operation, Native(r.Provider, r.ID), l)
+		gaps = append(gaps, more.Gaps...)
+		for _, answer := range more.Value {
+			records = append(records, answer.Value...)
+			for _, added := range answer.Value {
+				known.links[added.key()] = l
+			}
+		}
+	}
+	order := f.Providers()
+	slices.SortStableFunc(records, func(a, b Record) int {
+		return slices.Index(order, a.Provider) - slices.Index(order, b.Provider)
+	})
+	return records, gaps
 }
 
 func hasGap(gaps []failover.Gap, provider string) bool {
@@ -170,36 +202,40 @@ func containsProvider(records []Record, provider string) bool {
 	return ok
 }
 
-// concerns reports whether a ledger's entry is of the host that a query means: by
-// name, by the records that were found, or by their links. Of a name that was cut,
-// and that nothing else ties to the host, nobody knows.
-func (f *Fleet) concerns(ctx context.Context, q Query, h Host, e Entry) (bool, error) {
-	r := Record{Provider: e.Provider, ID: e.HostID, Hostname: e.Name, FQDN: e.Name}
-	if found, ok := h.Record(e.Provider); ok && found.ID == e.HostID {
-		return true, nil
-	}
-	if l, _ := f.linkOf(ctx, q); l != nil {
-		if m, ok := l.Member(e.Provider); ok && m.ID == e.HostID {
-			return true, nil
+// meant are the records that a query means, the links of those that were found
+// included.
+func (f *Fleet) meant(ctx context.Context, q Query, h Host) map[string][]recordID {
+	out := map[string][]recordID{}
+	known, _ := f.known(ctx, append([]Record{{Provider: q.Provider, ID: q.ID}}, h.Records...))
+	for id, l := range known.links {
+		out[id.provider] = append(out[id.provider], id)
+		for _, m := range l.Members {
+			out[m.Provider] = append(out[m.Provider], m.key())
 		}
 	}
-	if !q.Matches(r) {
-		return false, nil
+	for _, r := range h.Records {
+		out[r.Provider] = append(out[r.Provider], r.key())
+	}
+	return out
+}
+
+// concerns reports whether a ledger's entry is of the host that a query means: by
+// the records that are meant, or else by name. Of a name that was cut, at a vendor
+// of which no record is known, nobody can say.
+func (q Query) concerns(meant map[string][]recordID, e Entry) (bool, error) {
+	r := Record{Provider: e.Provider, ID: e.HostID, Hostname: e.Name, FQDN: e.Name}
+	if slices.Contains(meant[e.Provider], r.key()) {
+		return true, nil
 	}
 	label, _ := r.fullName()
 	want, _ := splitName(q.Name)
-	if q.ID != "" || label == want {
+	switch {
+	case !q.Matches(r):
+		return false, nil
+	case q.ID != "" || label == want:
 		return true, nil
+	case len(meant[e.Provider]) > 0:
+		return false, nil // another one of the same beginning
 	}
-	if l := f.links.table().at(ctx, r.key()); l != nil {
-		for _, m := range l.Members {
-			if found, ok := h.Record(m.Provider); ok {
-				return found.ID == m.ID, nil
-			}
-		}
-	}
-	if containsProvider(h.Records, e.Provider) {
-		return false, nil // that vendor was asked, and has another record of the name
-	}
-	return false, fmt.Errorf("%s holds %s (%s), and may mean this host: its name was cut to %d characters; release it with edr.Native", e.Provider, e.HostID, e.Name, netbios)
+	return false, fmt.Errorf("%s holds %s (%s), and may mean this host: one of the names was cut to %d characters; release it with edr.Native", e.Provider, e.HostID, e.Name, netbios)
 }

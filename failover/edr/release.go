@@ -181,6 +181,7 @@ func (f *Fleet) releaseAt(ctx context.Context, d Driver, t target, intent Intent
 func (f *Fleet) owed(ctx context.Context, q Query, h Host) ([]Entry, error) {
 	var out []Entry
 	var errs []error
+	var meant map[string][]recordID
 	for e, err := range f.ledger.all(ctx) {
 		if err != nil {
 			errs = append(errs, err)
@@ -189,7 +190,10 @@ func (f *Fleet) owed(ctx context.Context, q Query, h Host) ([]Entry, error) {
 		if !e.Owed() {
 			continue
 		}
-		switch ours, err := f.concerns(ctx, q, h, e); {
+		if meant == nil {
+			meant = f.meant(ctx, q, h)
+		}
+		switch ours, err := q.concerns(meant, e); {
 		case err != nil:
 			errs = append(errs, err)
 		case ours:
