@@ -89,4 +89,3 @@ func (s *sighting) extend(by sighting) bool {
 }
 
 func (s sighting) overlaps(t sighting) bool { return s.first <= t.last && t.first <= s.last }
-

@@ -133,10 +133,14 @@ func (p *learning) pass(ctx context.Context, t *table) {
 	all := t.all()
 	p.learned.Links = len(all)
 	for k, l := range all {
+		if !t.mend(ctx, l) {
+			p.learned.Links--
+			continue
+		}
 		if proven[k] {
 			continue
 		}
-		if why := p.against(l); why != "" {
+		if why := p.against(l); why != "" && !p.told[k] {
 			p.contradiction(l, why, nil)
 		}
 		unheard := slices.ContainsFunc(l.Members, func(m Linked) bool { return p.missing[m.Provider] })
@@ -144,6 +148,12 @@ func (p *learning) pass(ctx context.Context, t *table) {
 			t.remove(ctx, l)
 			p.learned.Dropped++
 			p.learned.Links--
+		}
+	}
+	for i := range p.learned.Contradictions {
+		c := &p.learned.Contradictions[i]
+		if c.Replaced != nil && t.agreed(ctx, c.Replaced.Members[0].key()) != c.Replaced {
+			c.Replaced = nil // a pin came between
 		}
 	}
 	slices.SortFunc(p.learned.Contradictions, func(a, b Contradiction) int {
@@ -238,6 +248,7 @@ func (p *learning) against(l *Link) string {
 }
 
 func (p *learning) contradiction(l *Link, why string, by *Link) {
+	p.told[l.key()] = true
 	if k := l.key() + why; !p.told[k] {
 		p.told[k] = true
 		p.learned.Contradictions = append(p.learned.Contradictions, Contradiction{Link: *l, Why: why, Replaced: by})

@@ -16,7 +16,7 @@ func (f *Fleet) linkOf(ctx context.Context, q Query) (*Link, []failover.Gap) {
 		return nil, nil
 	}
 	t := f.links.table()
-	l := t.at(ctx, recordID{q.Provider, q.ID})
+	l := t.agreed(ctx, recordID{q.Provider, q.ID})
 	if l != nil && l.Grade < f.cfg.MinIdentity {
 		l = nil
 	}
@@ -42,13 +42,15 @@ func (f *Fleet) known(ctx context.Context, records []Record) (view, []failover.G
 		t.loadAll(ctx)
 		for _, l := range t.all() {
 			for _, m := range l.Members {
-				v.links[m.key()] = prefer(v.links[m.key()], l)
+				if agreed := t.agreed(ctx, m.key()); agreed != nil && agreed.sameMembers(*l) {
+					v.links[m.key()] = l
+				}
 			}
 		}
 		return v, linkGaps(t.errs)
 	}
 	for _, r := range records {
-		if l := t.at(ctx, r.key()); l != nil {
+		if l := t.agreed(ctx, r.key()); l != nil {
 			v.links[r.key()] = l
 		}
 	}

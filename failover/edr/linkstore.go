@@ -111,6 +111,45 @@ func (t *table) loadAll(ctx context.Context) {
 // at returns the link of a record, nil if there is none.
 func (t *table) at(ctx context.Context, id recordID) *Link { return t.load(ctx, shardOf(id)).by[id] }
 
+// agreed returns the link of a record if all its members have it. One that some have
+// and some have not is left of a write, or a removal, that was cut short, until the
+// next pass. A copy that cannot be read speaks against nothing.
+func (t *table) agreed(ctx context.Context, id recordID) *Link {
+	l := t.at(ctx, id)
+	if l == nil {
+		return nil
+	}
+	for _, m := range l.Members {
+		s := t.load(ctx, shardOf(m.key()))
+		if have := s.by[m.key()]; s.err == nil && (have == nil || !have.sameMembers(*l)) {
+			return nil
+		}
+	}
+	return l
+}
+
+// mend files a link under those of its members that lack it, or takes it away if
+// one of them has a better one. It reports whether the link is left.
+func (t *table) mend(ctx context.Context, l *Link) bool {
+	for _, m := range l.Members {
+		have := t.at(ctx, m.key())
+		if have == nil || have.sameMembers(*l) {
+			continue
+		}
+		if have.Pinned != nil && l.Pinned == nil || (have.Pinned != nil) == (l.Pinned != nil) && have.Learned.After(l.Learned) {
+			t.remove(ctx, l)
+			return false
+		}
+	}
+	for _, m := range l.Members {
+		if have := t.at(ctx, m.key()); have == nil || !have.sameMembers(*l) {
+			t.put(ctx, l)
+			return true
+		}
+	}
+	return true
+}
+
 // all are the links, each once, by whichever copy was proven last.
 func (t *table) all() map[string]*Link {
 	out := map[string]*Link{}

@@ -253,4 +253,3 @@ func (v view) machine(records []Record) (h Host, against string) {
 	}
 	return h, ""
 }
-
