@@ -28,8 +28,6 @@ type Call struct {
 	// EvenCordoned asks cordoned providers too: what must be undone must be undone
 	// there.
 	EvenCordoned bool
-	// Total bounds this call instead of Config.Total.
-	Total time.Duration
 }
 
 // speculative calls have their own way to the provider that answers first; what the
@@ -90,7 +88,7 @@ func Do[P, T any](ctx context.Context, g *Group[P], call Call, fn func(context.C
 	turn := g.begin(ctx, call)
 	defer turn.end(ctx)
 	r := Result[T]{Gaps: skipped}
-	deadline, _ := g.deadline(ctx, call)
+	deadline, _ := g.deadline(ctx)
 	for left := g.members; len(left) > 0; {
 		m := left[0]
 		pctx, cancel := share(ctx, deadline, len(left))
@@ -166,7 +164,7 @@ type Answer[T any] struct {
 func Each[P, T any](ctx context.Context, g *Group[P], call Call, fn func(context.Context, Member[P]) (T, error)) (Result[[]Answer[T]], error) {
 	g, skipped, _ := g.choose(ctx, call)
 	r := Result[[]Answer[T]]{Gaps: skipped}
-	deadline, callers := g.deadline(ctx, call)
+	deadline, callers := g.deadline(ctx)
 	values := make([]T, len(g.members))
 	errs := make([]error, len(g.members))
 	var wg sync.WaitGroup

@@ -1,7 +1,6 @@
 package failover
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -67,6 +66,7 @@ type Group[P any] struct {
 	cordons *cordons
 
 	preference *preference // of this group and all groups made from it
+	named      string      // the provider that calls begin with all the same, see From
 }
 
 // NewGroup returns a group. A wrong Config or member gives an error that names it.
@@ -141,8 +141,8 @@ func (g *Group[P]) ids(n int) []string {
 }
 
 // deadline of a call that begins now, and whether it is the caller's own.
-func (g *Group[P]) deadline(ctx context.Context, call Call) (time.Time, bool) {
-	end := time.Now().Add(cmp.Or(call.Total, g.cfg.Total))
+func (g *Group[P]) deadline(ctx context.Context) (time.Time, bool) {
+	end := time.Now().Add(g.cfg.Total)
 	if d, ok := ctx.Deadline(); ok && !d.After(end) {
 		return d, true
 	}

@@ -17,7 +17,7 @@ import (
 // stays behind. Being given up opens no breaker; a provider that was slow is left by
 // further calls for a while.
 func speculate[P, T any](ctx context.Context, g *Group[P], call Call, r Result[T], passed bool, fn func(context.Context, P) (T, error)) (Result[T], error) {
-	deadline, _ := g.deadline(ctx, call)
+	deadline, _ := g.deadline(ctx)
 	race := hedge.Race[T]{
 		Candidates: len(g.members),
 		Overtaken:  resilience.ErrOvertaken,

@@ -72,7 +72,7 @@ func Stream[P, T any](ctx context.Context, g *Group[P], call Call, fn func(conte
 		g, gaps, _ := g.choose(ctx, call)
 		turn := g.begin(ctx, call)
 		defer turn.end(ctx)
-		deadline, callers := g.deadline(ctx, call)
+		deadline, callers := g.deadline(ctx)
 		for left := g.members; len(left) > 0; {
 			m := left[0]
 			s := &stream[T]{ctx: ctx, yield: yield, backup: len(left) > 1}

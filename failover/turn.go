@@ -33,13 +33,17 @@ func (g *Group[P]) begin(ctx context.Context, call Call) turn {
 	for _, m := range g.members {
 		some = append(some, g.preference.rank[m.ID])
 	}
-	var lead int
-	lead, t.trial = g.preference.begin(some, call.Kind == resilience.Read && t.counts && !stays(ctx), time.Now())
-	t.left = lead != some[0]
-	t.wait = t.trial != none
-	g.toFront(lead)
-	if t.trial != none {
-		g.toFront(t.trial)
+	if g.has(g.named) {
+		g.toFront(g.preference.rank[g.named])
+	} else {
+		var lead int
+		lead, t.trial = g.preference.begin(some, call.Kind == resilience.Read && t.counts && !stays(ctx), time.Now())
+		t.left = lead != some[0]
+		t.wait = t.trial != none
+		g.toFront(lead)
+		if t.trial != none {
+			g.toFront(t.trial)
+		}
 	}
 	if stays(ctx) {
 		g.members = g.members[:1]

@@ -4,12 +4,14 @@ package crowdstrike
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"iter"
 	"net"
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/jurymast/jurymast/failover"
 	"github.com/jurymast/jurymast/failover/edr"
@@ -47,27 +49,43 @@ func (d *endpoints) Find(ctx context.Context, q edr.Query) iter.Seq2[edr.Record,
 
 // byName asks for the ways in which Falcon may have written the name: as given,
 // in either case, with and without its domain. Windows sensors report the short
-// one, others what the system is called.
+// one, or the 15 characters that NetBIOS leaves of it, others what the system is
+// called.
 func byName(name string) falcon.FQL {
 	if name == "" {
 		return falcon.FQL{}
 	}
 	label, _, _ := strings.Cut(name, ".")
+	asked := []string{name, label}
+	if runes := []rune(label); len(runes) > netbios {
+		asked = append(asked, string(runes[:netbios]))
+	}
 	var names []string
-	for _, n := range []string{name, label} {
+	for _, n := range asked {
 		for _, variant := range []string{n, strings.ToLower(n), strings.ToUpper(n)} {
 			if !slices.Contains(names, variant) {
 				names = append(names, variant)
 			}
 		}
 	}
-	return falcon.In("hostname", names...)
+	if utf8.RuneCountInString(label) != netbios || strings.Contains(label, "*") {
+		return falcon.In("hostname", names...)
+	}
+	// The name asked for may be a cut one.
+	filters := []falcon.FQL{falcon.In("hostname", names...)}
+	for _, n := range []string{label, strings.ToLower(label), strings.ToUpper(label)} {
+		filters = append(filters, falcon.Like("hostname", n+"*"))
+	}
+	return falcon.Or(filters...)
 }
+
+// netbios is how much of a name a Windows sensor reports.
+const netbios = 15
 
 func record(h falcon.Host) edr.Record {
 	r := edr.Record{
 		ID: h.ID, Hostname: h.Hostname, OS: h.OSVersion, Serial: h.SerialNumber, Instance: h.InstanceID,
-		State: state(h.Status), LastSeen: h.LastSeen, AsOf: time.Now(), Native: h,
+		State: state(h.Status), FirstSeen: h.FirstSeen, LastSeen: h.LastSeen, AsOf: time.Now(), Native: h,
 	}
 	switch {
 	case strings.Contains(h.Hostname, "."):
@@ -75,8 +93,10 @@ func record(h falcon.Host) edr.Record {
 	case strings.Contains(h.MachineDomain, "."): // a NetBIOS domain is no DNS name
 		r.FQDN = h.Hostname + "." + h.MachineDomain
 	}
-	if h.MACAddress != "" {
-		r.MACs = []string{h.MACAddress}
+	for _, mac := range []string{h.MACAddress, connection(h)} {
+		if mac != "" && !slices.Contains(r.MACs, mac) {
+			r.MACs = append(r.MACs, mac)
+		}
 	}
 	for _, ip := range []string{h.LocalIP, h.ExternalIP} {
 		if net.ParseIP(ip) != nil {
@@ -84,6 +104,15 @@ func record(h falcon.Host) edr.Record {
 		}
 	}
 	return r
+}
+
+// connection is the network card by which the sensor reaches the cloud.
+func connection(h falcon.Host) string {
+	var row struct {
+		MAC string `json:"connection_mac_address"`
+	}
+	_ = json.Unmarshal(h.Raw, &row)
+	return row.MAC
 }
 
 func state(s falcon.ContainmentStatus) edr.State {

@@ -34,11 +34,12 @@ func (f *Fleet) contain(ctx context.Context, q Query, intent Intent) (failover.R
 	if err != nil {
 		return failover.Result[Effect]{Value: Effect{Host: found.Value}, Gaps: found.Gaps}, err
 	}
-	return f.containFound(ctx, found, intent)
+	return f.containFound(ctx, found, q.Provider, intent)
 }
 
-// containFound contains a host that was found.
-func (f *Fleet) containFound(ctx context.Context, found failover.Result[Host], intent Intent) (failover.Result[Effect], error) {
+// containFound contains a host that was found, at the vendor that the caller named if
+// that can be.
+func (f *Fleet) containFound(ctx context.Context, found failover.Result[Host], named string, intent Intent) (failover.Result[Effect], error) {
 	res := failover.Result[Effect]{Value: Effect{Host: found.Value}, Gaps: found.Gaps}
 	if err := f.certain(found.Value); err != nil {
 		return res, err
@@ -59,7 +60,7 @@ func (f *Fleet) containFound(ctx context.Context, found failover.Result[Host], i
 	for _, g := range found.Gaps {
 		missing[g.Provider] = g.Err
 	}
-	done, err := failover.Do(ctx, f.group, failover.Call{Name: "contain", Kind: resilience.Effect},
+	done, err := failover.Do(ctx, f.group.From(named), failover.Call{Name: "contain", Kind: resilience.Effect},
 		func(share context.Context, d Driver) (Action, error) {
 			if err := missing[d.Provider]; err != nil {
 				return Action{}, resilience.BeforeSending(err) // could not be asked for the host, so not to act either

@@ -125,7 +125,9 @@ type Record struct {
 	Instance string // the id by which its cloud knows the machine
 	EntraID  string // the device's id in Entra; not unique where a machine was onboarded again
 	State    State
-	LastSeen time.Time
-	AsOf     time.Time // when it was read
-	Native   any       // the vendor client's own type
+	// FirstSeen is when the record was made; a re-imaged machine has a new one.
+	FirstSeen time.Time
+	LastSeen  time.Time
+	AsOf      time.Time // when it was read
+	Native    any       // the vendor client's own type
 }

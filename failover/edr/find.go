@@ -3,44 +3,29 @@ package edr
 import (
 	"context"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/jurymast/jurymast/failover"
 	"github.com/jurymast/jurymast/resilience"
 )
 
-// Hosts lists the hosts of all vendors, merged by name, in order of their names.
+// Hosts lists the hosts of all vendors in order of their names: the records of a
+// name are one host, one record of each vendor, unless there are several or they
+// contradict each other; then keys of the machine and links decide, or each stays alone.
 // A vendor that failed is a gap: its hosts, and its half of the others, are
 // missing.
 func (f *Fleet) Hosts(ctx context.Context) (failover.Result[[]Host], error) {
 	found, err := f.records(ctx, "hosts", Query{})
 	out := failover.Result[[]Host]{Served: found.Served, Gaps: found.Gaps}
-	byName := map[string][]Record{}
+	known, gaps := f.known(ctx, nil)
+	out.Gaps = append(out.Gaps, gaps...)
+	var records []Record
 	for _, answer := range found.Value {
-		for _, r := range answer.Value {
-			label, _ := splitName(r.Hostname)
-			byName[label] = append(byName[label], r)
-		}
+		records = append(records, answer.Value...)
 	}
-	for _, records := range byName {
-		out.Value = append(out.Value, merge(records)...)
-	}
-	slices.SortFunc(out.Value, func(a, b Host) int { return strings.Compare(a.Name, b.Name) })
+	known.docks = sharedCards(records, known.docks)
+	out.Value = known.merge(records)
 	return out, err
-}
-
-// merge joins the records of one name into machines: one record of each vendor,
-// unless there are several or they contradict each other; then each stays alone.
-func merge(records []Record) []Host {
-	if h, against := machine(records); against == "" {
-		return []Host{h}
-	}
-	var out []Host
-	for _, r := range records {
-		out = append(out, Host{Name: name([]Record{r}), Records: []Record{r}})
-	}
-	return out
 }
 
 // Find returns the one host that the query means, with its record at every
@@ -80,8 +65,13 @@ func (f *Fleet) fillStates(ctx context.Context, found *failover.Result[Host]) {
 }
 
 func (f *Fleet) find(ctx context.Context, operation string, q Query) (failover.Result[Host], error) {
-	found, err := f.records(ctx, operation, q)
-	out := failover.Result[Host]{Served: found.Served, Gaps: found.Gaps}
+	link, gaps := f.linkOf(ctx, q)
+	group, err := f.concerned(q, link)
+	if err != nil {
+		return failover.Result[Host]{}, err
+	}
+	found, err := f.recordsOf(ctx, group, operation, q, link)
+	out := failover.Result[Host]{Served: found.Served, Gaps: append(found.Gaps, gaps...)}
 	if err != nil {
 		return out, err
 	}
@@ -89,10 +79,18 @@ func (f *Fleet) find(ctx context.Context, operation string, q Query) (failover.R
 	for _, answer := range found.Value {
 		records = append(records, answer.Value...)
 	}
-	if len(records) == 0 {
-		return out, &NotFoundError{Query: q, Gaps: found.Gaps}
+	if link != nil {
+		records, out.Gaps = f.stillLinked(q, link, records, out.Gaps)
 	}
-	h, against := machine(records)
+	if len(records) == 0 {
+		return out, &NotFoundError{Query: q, Gaps: out.Gaps}
+	}
+	known, gaps := f.known(ctx, records)
+	out.Gaps = append(out.Gaps, gaps...)
+	if link == nil && q.ID == "" {
+		records, out.Gaps = f.pinnedElsewhere(ctx, operation, known, records, out.Gaps)
+	}
+	h, against := known.settle(records, out.Gaps)
 	if against != "" {
 		return out, &AmbiguousHostError{Query: q, Candidates: records, Why: against}
 	}
@@ -102,24 +100,42 @@ func (f *Fleet) find(ctx context.Context, operation string, q Query) (failover.R
 
 // records asks every vendor that the query concerns.
 func (f *Fleet) records(ctx context.Context, operation string, q Query) (failover.Result[[]failover.Answer[[]Record]], error) {
-	group, err := f.concerned(q)
+	group, err := f.concerned(q, nil)
 	if err != nil {
 		return failover.Result[[]failover.Answer[[]Record]]{}, err
 	}
+	return f.recordsOf(ctx, group, operation, q, nil)
+}
+
+func (f *Fleet) recordsOf(
+	ctx context.Context, group *failover.Group[Driver], operation string, q Query, link *Link,
+) (failover.Result[[]failover.Answer[[]Record]], error) {
 	// A release looks behind a cordon too: it must happen wherever the host is held.
 	return failover.Each(ctx, group, failover.Call{Name: operation, Kind: resilience.Read, EvenCordoned: operation == string(VerbRelease)},
 		func(ctx context.Context, m failover.Member[Driver]) ([]Record, error) {
-			return collect(ctx, m.Value, q)
+			return ask(ctx, m.Value, q, link)
 		})
 }
 
+// ask asks one vendor for what a query means, or for what a link says that is there.
+func ask(ctx context.Context, d Driver, q Query, link *Link) ([]Record, error) {
+	if link != nil && d.Provider != q.Provider {
+		return throughLink(ctx, d, link)
+	}
+	return collect(ctx, d, q)
+}
+
 // concerned are the vendors that a query is about.
-func (f *Fleet) concerned(q Query) (*failover.Group[Driver], error) {
+func (f *Fleet) concerned(q Query, link *Link) (*failover.Group[Driver], error) {
 	if q.Provider == "" {
 		return f.group, nil
 	}
-	group := f.group.Only(func(m failover.Member[Driver]) bool { return m.ID == q.Provider })
-	if len(group.Members()) == 0 {
+	linked := func(m failover.Member[Driver]) bool {
+		_, ok := link.Member(m.ID)
+		return ok
+	}
+	group := f.group.Only(func(m failover.Member[Driver]) bool { return m.ID == q.Provider || link != nil && linked(m) })
+	if !slices.Contains(f.Providers(), q.Provider) {
 		return nil, resilience.Misusef("edr: Query.Provider %q is not one of this fleet's: %v", q.Provider, f.Providers())
 	}
 	return group, nil
@@ -146,23 +162,26 @@ func (f *Fleet) State(ctx context.Context, q Query) (failover.Result[Record], er
 	if err := q.validate(); err != nil {
 		return failover.Result[Record]{}, err
 	}
-	group, err := f.concerned(q)
+	link, _ := f.linkOf(ctx, q) // without it one vendor is asked
+	group, err := f.concerned(q, link)
 	if err != nil {
 		return failover.Result[Record]{}, err
 	}
-	return failover.Do(ctx, group, failover.Call{Name: "state", Kind: resilience.Read},
+	return failover.Do(ctx, group.From(q.Provider), failover.Call{Name: "state", Kind: resilience.Read},
 		func(ctx context.Context, d Driver) (Record, error) {
-			records, err := collect(ctx, d, q)
+			records, err := ask(ctx, d, q, link)
 			switch {
 			case err != nil:
 				return Record{}, err
 			case len(records) == 0:
 				return Record{}, elsewhere{&NotFoundError{Query: q}}
-			case len(records) > 1:
-				_, against := machine(records)
+			}
+			known, _ := f.known(ctx, records)
+			h, against := known.settle(records, f.gapsBut(d.Provider))
+			if against != "" {
 				return Record{}, &AmbiguousHostError{Query: q, Candidates: records, Why: against}
 			}
-			r := records[0]
+			r := h.Records[0]
 			if r.State == StateUnknown {
 				if r.State, err = d.Isolate.State(ctx, r.ID); err != nil {
 					return Record{}, err

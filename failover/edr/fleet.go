@@ -31,7 +31,8 @@ const (
 type Config struct {
 	// Drivers in order of preference.
 	Drivers []Driver
-	// Store keeps the ledger of what was contained where. Open one with kv.Open.
+	// Store keeps the ledger of what was contained where, and the links of records that
+	// are of one machine. Open one with kv.Open.
 	Store kv.Store
 	// Volatile says that a ledger in memory is good enough: after a restart
 	// nothing remembers what this process contained, except the vendors.
@@ -57,6 +58,9 @@ type Config struct {
 	// Total bounds an operation over all vendors when the caller's context has no
 	// earlier deadline. Default 30 s.
 	Total time.Duration
+	// LinkTTL is how long a link that was learned is kept without being proven again.
+	// Default 90 days.
+	LinkTTL time.Duration
 
 	TracerProvider trace.TracerProvider // default: the global one
 	MeterProvider  metric.MeterProvider // default: the global one
@@ -69,6 +73,7 @@ type Fleet struct {
 	cfg    Config
 	group  *failover.Group[Driver]
 	ledger *ledger
+	links  *linkStore
 	flight keyedLock
 	radius radius
 	log    *slog.Logger
@@ -100,6 +105,9 @@ func New(cfg Config) (*Fleet, error) {
 	if cfg.ReconcileFor == 0 {
 		cfg.ReconcileFor = 5 * time.Second
 	}
+	if cfg.LinkTTL == 0 {
+		cfg.LinkTTL = 90 * 24 * time.Hour
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -121,7 +129,7 @@ func New(cfg Config) (*Fleet, error) {
 	if err != nil {
 		return nil, fmt.Errorf("edr: Config.MeterProvider: %w", err)
 	}
-	return &Fleet{cfg: cfg, group: group, ledger: &ledger{cfg.Store}, log: cfg.Logger, owedNow: owedNow}, nil
+	return &Fleet{cfg: cfg, group: group, ledger: &ledger{cfg.Store}, links: &linkStore{cfg.Store}, log: cfg.Logger, owedNow: owedNow}, nil
 }
 
 // Providers returns the vendors in order of preference.
@@ -152,10 +160,11 @@ type keyedLock struct {
 	locks map[string]chan struct{}
 }
 
-// lock waits for its turn at a host, by the short name: whether a vendor that
-// knows the domain answered must not matter.
+// lock waits for its turn at a host, by the short name, or what may have been cut off
+// it: whether a vendor that knows more answered must not matter.
 func (k *keyedLock) lock(ctx context.Context, h Host) (unlock func(), err error) {
-	key, _ := splitName(h.Name)
+	label, _ := splitName(h.Name)
+	key := cut(label)
 	for {
 		k.mu.Lock()
 		busy, ok := k.locks[key]

@@ -1,6 +1,7 @@
 package edr
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -20,7 +21,8 @@ type Query struct {
 func Hostname(name string) Query { return Query{Name: name} }
 
 // Native means the host that a vendor knows by this id. It is looked up, and
-// acted on, at that vendor only.
+// acted on, at that vendor, and, if the fleet has a [Link] of it, at the others
+// that know the machine.
 func Native(provider, id string) Query { return Query{Provider: provider, ID: id} }
 
 // String is the query for messages.
@@ -41,8 +43,10 @@ func (q Query) validate() error {
 	return nil
 }
 
-// Matches reports whether a record is of the host that the query means. A query
-// with a domain does not match a record of another domain.
+// Matches reports whether a record may be of the host that the query means. A
+// query with a domain does not match a record of another domain. A name of exactly
+// 15 characters matches those that begin with it, and they match it: Windows may
+// have cut it.
 func (q Query) Matches(r Record) bool {
 	if q.ID != "" {
 		return r.Provider == q.Provider && r.ID == q.ID
@@ -55,7 +59,7 @@ func (q Query) Matches(r Record) bool {
 	if _, d := splitName(r.FQDN); d != "" {
 		domain = d
 	}
-	return label == wantLabel && (wantDomain == "" || domain == "" || domain == wantDomain)
+	return sameLabel(label, wantLabel) && (wantDomain == "" || domain == "" || domain == wantDomain)
 }
 
 func splitName(name string) (label, domain string) {
@@ -99,17 +103,19 @@ func (h Host) State() State {
 	return s
 }
 
-// name is the fully qualified name if any vendor knows it, else the short one.
+// name is the fully qualified name if any vendor knows it, else the short one; one
+// that was cut only if there is no other.
 func name(records []Record) string {
+	best, bestLabel := "", ""
 	for _, r := range records {
-		if r.FQDN != "" {
-			return strings.ToLower(r.FQDN)
+		n := strings.ToLower(cmp.Or(r.FQDN, r.Hostname))
+		label, domain := splitName(n)
+		_, bestDomain := splitName(best)
+		if best == "" || isCut(bestLabel, label) || !isCut(label, bestLabel) && bestDomain == "" && domain != "" {
+			best, bestLabel = n, label
 		}
 	}
-	if len(records) > 0 {
-		return strings.ToLower(records[0].Hostname)
-	}
-	return ""
+	return best
 }
 
 // normalMAC drops the separators, in which vendors differ.

@@ -15,10 +15,10 @@ type Grade uint8
 // join.
 const (
 	Alone    Grade = iota
-	Weak           // the short name agrees, and nothing else is known of both
+	Weak           // the short name agrees, or what Windows left of it, and nothing else is known of both
 	Probable       // the full name agrees, or a network card
-	Strong         // the serial number agrees, or the full name and a network card
-	Exact          // the id agrees by which a cloud, or Entra, knows the machine
+	Strong         // the serial number agrees, or two of the keys that are Probable alone
+	Exact          // the id agrees by which a cloud, or Entra, knows the machine; or a pin says so
 )
 
 var gradeNames = [...]string{"alone", "weak", "probable", "strong", "exact"}
@@ -34,6 +34,32 @@ func (g Grade) String() string {
 // MarshalText writes the grade's name.
 func (g Grade) MarshalText() ([]byte, error) { return []byte(g.String()), nil }
 
+// UnmarshalText reads the grade's name.
+func (g *Grade) UnmarshalText(text []byte) error {
+	i := slices.Index(gradeNames[:], string(text))
+	if i < 0 {
+		return fmt.Errorf("edr: unknown grade %q", text)
+	}
+	*g = Grade(i)
+	return nil
+}
+
+// face is what a record tells of its machine, in one spelling.
+type face struct {
+	*Record
+	label, domain           string
+	entra, instance, serial string
+	cards                   []string
+}
+
+// face reads a record. Cards that several hosts have are none.
+func (v view) face(r *Record) face {
+	f := face{Record: r, entra: strings.ToLower(r.EntraID), instance: strings.ToLower(r.Instance), serial: serial(r.Serial)}
+	f.label, f.domain = r.fullName()
+	f.cards = slices.DeleteFunc(cards(*r), func(mac string) bool { return v.docks[mac] })
+	return f
+}
+
 // likeness is what two vendors' records say of each other.
 type likeness struct {
 	grade    Grade
@@ -42,44 +68,44 @@ type likeness struct {
 }
 
 // compare grades two records of the same short name.
-func compare(a, b Record) likeness {
+func compare(a, b face) likeness {
 	l := likeness{grade: Weak}
-	agree := func(g Grade, format string, args ...any) {
+	agree := func(g Grade, key, value string) {
 		l.grade = max(l.grade, g)
-		l.evidence = append(l.evidence, fmt.Sprintf(format, args...))
+		l.evidence = append(l.evidence, key+" "+value)
 	}
-	for _, key := range []struct {
+	for _, key := range [...]struct {
 		grade Grade
 		name  string
 		a, b  string
 	}{
-		{Exact, "Entra device id", strings.ToLower(a.EntraID), strings.ToLower(b.EntraID)},
-		{Exact, "cloud instance", strings.ToLower(a.Instance), strings.ToLower(b.Instance)},
-		{Strong, "serial number", serial(a.Serial), serial(b.Serial)},
+		{Exact, "Entra device id", a.entra, b.entra},
+		{Exact, "cloud instance", a.instance, b.instance},
+		{Strong, "serial number", a.serial, b.serial},
 	} {
 		switch {
 		case key.a == "" || key.b == "":
 		case key.a == key.b:
-			agree(key.grade, "%s %s", key.name, key.a)
+			agree(key.grade, key.name, key.a)
 		default:
 			l.against = fmt.Sprintf("the %s is %s at %s and %s at %s", key.name, key.a, a.Provider, key.b, b.Provider)
 		}
 	}
-	labelA, domainA := a.fullName()
-	labelB, domainB := b.fullName()
-	named := labelA == labelB && domainA != "" && domainA == domainB
+	// A name that was cut is the beginning of many: it is no full name.
+	named := a.label == b.label && a.domain != "" && a.domain == b.domain
 	if named {
-		agree(Probable, "full name %s.%s", labelA, domainA)
-	} else if domainA != "" && domainB != "" && domainA != domainB {
-		l.against = cmp.Or(l.against, fmt.Sprintf("the domain is %s at %s and %s at %s", domainA, a.Provider, domainB, b.Provider))
+		agree(Probable, "full name", a.label+"."+a.domain)
+	} else if a.domain != "" && b.domain != "" && a.domain != b.domain {
+		l.against = cmp.Or(l.against, fmt.Sprintf("the domain is %s at %s and %s at %s", a.domain, a.Provider, b.domain, b.Provider))
 	}
-	cardsA, cardsB := cards(a), cards(b)
-	switch card := common(cardsA, cardsB); {
-	case card != "" && named:
-		agree(Strong, "network card %s", card)
-	case card != "":
-		agree(Probable, "network card %s", card)
-	case len(cardsA) > 0 && len(cardsB) > 0 && l.grade < Strong:
+	switch both := common(a.cards, b.cards); {
+	case len(both) > 1:
+		agree(Strong, "network cards", strings.Join(both, " and "))
+	case len(both) == 1 && named:
+		agree(Strong, "network card", both[0])
+	case len(both) == 1:
+		agree(Probable, "network card", both[0])
+	case len(a.cards) > 0 && len(b.cards) > 0 && l.grade < Strong:
 		// A dock or another card is no contradiction where the machine itself is known.
 		l.against = cmp.Or(l.against, fmt.Sprintf("the records at %s and %s have no network address in common", a.Provider, b.Provider))
 	}
@@ -91,11 +117,10 @@ func compare(a, b Record) likeness {
 
 // fullName is the record's label and DNS domain, in lower case.
 func (r Record) fullName() (label, domain string) {
-	label, domain = splitName(r.Hostname)
 	if l, d := splitName(r.FQDN); d != "" {
 		return l, d
 	}
-	return label, domain
+	return splitName(r.Hostname)
 }
 
 // noSerials are what machines without a serial number of their own say.
@@ -112,54 +137,34 @@ func serial(s string) string {
 	return s
 }
 
+// noCards are addresses that the software of VPNs and of virtual networks gives to
+// every machine on which it runs.
+var noCards = []string{
+	"000000000000",
+	"00059a3c7800", "00059a3c7a00", // Cisco
+	"00090faa0001", "00090ffe0001", // Fortinet
+	"005056c00001", "005056c00008", // VMware
+	"204153594eff", "505054503030", // Windows' WAN miniports
+}
+
 // cards are a record's network cards that belong to a machine: an address that
 // software made up, as Wi-Fi does for privacy, is none.
 func cards(r Record) (out []string) {
 	for _, mac := range r.MACs {
 		mac = normalMAC(mac)
-		if len(mac) == 12 && !strings.ContainsRune("2367abef", rune(mac[1])) && mac != "000000000000" {
+		// Of the second digit, one bit says locally administered, one multicast.
+		if len(mac) == 12 && strings.IndexByte("048c", mac[1]) >= 0 && !slices.Contains(noCards, mac) && !slices.Contains(out, mac) {
 			out = append(out, mac)
 		}
 	}
 	return out
 }
 
-func common(a, b []string) string {
+func common(a, b []string) (out []string) {
 	for _, mac := range a {
 		if slices.Contains(b, mac) {
-			return mac
+			out = append(out, mac)
 		}
 	}
-	return ""
-}
-
-// machine makes a host of the records of one name, or says why they are not one.
-func machine(records []Record) (h Host, against string) {
-	h = Host{Name: name(records), Records: records}
-	for i, a := range records[:max(len(records)-1, 0)] {
-		for _, b := range records[i+1:] {
-			if a.Provider == b.Provider {
-				return Host{}, a.Provider + " has more than one host of this name"
-			}
-			if l := compare(a, b); l.against != "" {
-				return Host{}, l.against
-			}
-		}
-	}
-	for i, r := range records {
-		if i == 0 {
-			continue
-		}
-		best := likeness{}
-		for _, before := range records[:i] {
-			if l := compare(before, r); l.grade > best.grade {
-				best = l
-			}
-		}
-		if h.Grade == Alone || best.grade < h.Grade {
-			h.Grade = best.grade
-		}
-		h.Evidence = append(h.Evidence, best.evidence...)
-	}
-	return h, ""
+	return out
 }

@@ -28,6 +28,18 @@ func TestGrades(t *testing.T) {
 		{"and contradicts nothing", func(r *Record) { only("FQDN")(r); r.MACs = []string{"da:a1:19:00:00:01"} }, only("FQDN", "MACs"), Probable, ""},
 		{"other cards", only("FQDN", "MACs"), func(r *Record) { only("FQDN")(r); r.MACs = []string{"00155d000002"} }, Weak, "no network address in common"},
 		{"other cards of a machine that is known", nil, func(r *Record) { r.MACs = []string{"00155d000002"} }, Exact, ""},
+		{"two cards", macs("00-15-5d-00-00-01", "00-15-5d-00-00-02"), macs("00155D000002", "00:15:5d:00:00:01"), Strong, ""},
+		{"one card, listed twice", macs("00-15-5d-00-00-01", "00155d000001"), macs("00155d000001", "0015.5d00.0001"), Probable, ""},
+		{"the card of a VPN", macs("00-05-9a-3c-7a-00"), macs("00059A3C7A00"), Weak, ""},
+		{"a group address is no card", macs("01-00-5e-00-00-01"), macs("01005e000001"), Weak, ""},
+		{"a dock's card proves nothing", func(r *Record) { only("FQDN")(r); r.MACs = []string{"d4:81:d7:00:00:0d"} }, func(r *Record) { only("FQDN")(r); r.MACs = []string{"D4-81-D7-00-00-0D"} }, Probable, ""},
+		{"and contradicts nothing either", only("FQDN", "MACs"), func(r *Record) { only("FQDN")(r); r.MACs = []string{"D4-81-D7-00-00-0D"} }, Probable, ""},
+		{"a cut name alone", called("ACCOUNTING-LAPT"), called("accounting-laptop-07"), Weak, ""},
+		{"a cut name and the domain", called("ACCOUNTING-LAPT.corp.example"), called("accounting-laptop-07.corp.example"), Weak, ""},
+		{"a cut name and a card", called("ACCOUNTING-LAPT.corp.example", "MACs"), called("accounting-laptop-07.corp.example", "MACs"), Probable, ""},
+		{"a cut name and the serial", called("ACCOUNTING-LAPT", "Serial"), called("accounting-laptop-07", "Serial"), Strong, ""},
+		{"a cut name and Entra", called("ACCOUNTING-LAPT", "EntraID"), called("accounting-laptop-07", "EntraID"), Exact, ""},
+		{"a cut name in another domain", called("ACCOUNTING-LAPT.corp.example", "MACs"), called("accounting-laptop-07.lab.example", "MACs"), Weak, "domain is"},
 		{"another serial", nil, func(r *Record) { r.Serial = "other" }, Weak, "serial number is 5cg1234xyz at a and other at b"},
 		{"another cloud machine", nil, func(r *Record) { r.Instance = "i-1" }, Weak, "cloud instance"},
 		{"another Entra device", nil, func(r *Record) { r.EntraID = "e2" }, Weak, "Entra device id"},
@@ -42,16 +54,29 @@ func TestGrades(t *testing.T) {
 			if tc.b != nil {
 				tc.b(&b)
 			}
+			v := view{docks: map[string]bool{"d481d700000d": true}}
 			for _, order := range [][2]Record{{a, b}, {b, a}} {
-				l := compare(order[0], order[1])
+				l := v.compare(v.face(&order[0]), v.face(&order[1]))
 				if l.grade != tc.grade || (l.against == "") != (tc.against == "") {
 					t.Errorf("%v %q against %q, want %v %q", l.grade, l.evidence, l.against, tc.grade, tc.against)
 				}
 			}
-			if l := compare(a, b); !strings.Contains(l.against, tc.against) {
+			if l := v.compare(v.face(&a), v.face(&b)); !strings.Contains(l.against, tc.against) {
 				t.Errorf("against %q, want %q", l.against, tc.against)
 			}
 		})
+	}
+}
+
+func macs(list ...string) func(*Record) {
+	return func(r *Record) { only()(r); r.MACs = list }
+}
+
+// called gives a record another name, and keeps the given keys.
+func called(name string, keys ...string) func(*Record) {
+	return func(r *Record) {
+		only(keys...)(r)
+		r.FQDN, r.Hostname = "", name
 	}
 }
 
@@ -85,11 +110,11 @@ func TestAMachineIsAsSureAsItsWeakestRecord(t *testing.T) {
 		records []Record
 		want    Grade
 	}{{[]Record{a}, Alone}, {[]Record{a, b}, Strong}, {[]Record{a, b, c}, Probable}, {[]Record{b, c, a}, Weak}} {
-		if h, against := machine(tc.records); h.Grade != tc.want || against != "" || len(h.Records) != len(tc.records) {
+		if h, against := (view{}).machine(tc.records); h.Grade != tc.want || against != "" || len(h.Records) != len(tc.records) {
 			t.Errorf("%d records: %v, %q, want %v", len(tc.records), h.Grade, against, tc.want)
 		}
 	}
-	if h, _ := machine([]Record{a, b}); !slices.Equal(h.Evidence, []string{"serial number s1"}) {
+	if h, _ := (view{}).machine([]Record{a, b}); !slices.Equal(h.Evidence, []string{"serial number s1"}) {
 		t.Errorf("evidence %q", h.Evidence)
 	}
 }

@@ -48,7 +48,7 @@ func (f *Fleet) release(ctx context.Context, q Query, intent Intent) (failover.R
 	}
 	defer unlock()
 	// Under the lock: a containment that was under way is in the ledger now.
-	owed, ledgerErr := f.owed(ctx, q)
+	owed, ledgerErr := f.owed(ctx, q, host)
 	if ledgerErr != nil {
 		// What is known is released all the same; what is not must be said.
 		res.Gaps = append(res.Gaps, failover.Gap{Provider: "ledger", Err: ledgerErr})
@@ -187,16 +187,27 @@ func (f *Fleet) releaseAt(ctx context.Context, d Driver, t target, w intended) (
 	}
 }
 
-// owed lists the ledger's entries that concern the query and are not undone.
-func (f *Fleet) owed(ctx context.Context, q Query) ([]Entry, error) {
+// owed lists the ledger's entries that concern the query, or the host that it
+// found, and are not undone.
+func (f *Fleet) owed(ctx context.Context, q Query, h Host) ([]Entry, error) {
 	var out []Entry
 	var errs []error
+	var meant map[string][]recordID
 	for e, err := range f.ledger.all(ctx) {
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		if e.Owed() && q.Matches(Record{Provider: e.Provider, ID: e.HostID, Hostname: e.Name, FQDN: e.Name}) {
+		if !e.Owed() {
+			continue
+		}
+		if meant == nil {
+			meant = f.meant(ctx, q, h)
+		}
+		switch ours, err := q.concerns(meant, e); {
+		case err != nil:
+			errs = append(errs, err)
+		case ours:
 			out = append(out, e)
 		}
 	}

@@ -67,7 +67,7 @@ func (f *Fleet) sweep(ctx context.Context, operation string, full bool) (failove
 		err = errors.Join(err, f.dropJobs(ctx))
 	}
 	// A release that is owed is owed by a cordoned vendor too.
-	res, _ := failover.Each(ctx, f.group, failover.Call{Name: operation, Kind: resilience.Effect, EvenCordoned: true, Total: sweepTime},
+	res, _ := failover.Each(ctx, f.group.Within(sweepTime), failover.Call{Name: operation, Kind: resilience.Effect, EvenCordoned: true},
 		func(ctx context.Context, m failover.Member[Driver]) (swept, error) {
 			return f.sweepAt(ctx, m.Value, entries[m.ID], full && !f.cordoned(m.ID)), nil
 		})

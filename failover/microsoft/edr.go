@@ -49,14 +49,21 @@ func (e *endpoints) Find(ctx context.Context, q edr.Query) iter.Seq2[edr.Record,
 }
 
 // byName asks by the beginning of the name: Defender knows machines by their
-// full DNS name, or by the short one if they have no domain.
+// full DNS name, or by the short one if they have no domain. Either may have been
+// cut to 15 characters.
 func byName(name string) azure.OData {
 	if name == "" {
 		return ""
 	}
 	label, _, _ := strings.Cut(strings.ToLower(name), ".")
+	if runes := []rune(label); len(runes) > netbios {
+		label = string(runes[:netbios])
+	}
 	return azure.StartsWith("computerDnsName", label)
 }
+
+// netbios is how much of a name Windows may have left.
+const netbios = 15
 
 // gone: the record is of a machine that was re-imaged into another record, or
 // whose sensor was taken off.
@@ -68,7 +75,7 @@ func record(m azure.Machine) edr.Record {
 	label, _, qualified := strings.Cut(m.ComputerDNSName, ".")
 	r := edr.Record{
 		ID: m.ID, Hostname: label, OS: m.OSPlatform, MACs: m.MACAddresses, EntraID: m.AADDeviceID, Instance: instance(m),
-		LastSeen: m.LastSeen, AsOf: time.Now(), Native: m,
+		FirstSeen: m.FirstSeen, LastSeen: m.LastSeen, AsOf: time.Now(), Native: m,
 	}
 	if qualified {
 		r.FQDN = m.ComputerDNSName
