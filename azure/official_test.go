@@ -3,11 +3,14 @@ package azure_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 
@@ -84,7 +87,9 @@ func officialClient(c *azure.Client) func(context.Context) error {
 	}
 }
 
-func slowToken(cfg *azure.Config) { cfg.AuthPolicy.Attempt, cfg.AuthPolicy.Total = time.Hour, time.Hour }
+func slowToken(cfg *azure.Config) {
+	cfg.AuthPolicy.Attempt, cfg.AuthPolicy.Total = time.Hour, time.Hour
+}
 
 // Callers who leave because no token comes say nothing of the API, neither ours nor
 // those of official clients, where azcore hides why they left.
@@ -181,5 +186,116 @@ func TestATokenOfAnotherClientKeepsApart(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 		time.Sleep(10 * time.Second)
+	})
+}
+
+// Any official Azure client runs under the policy, with its own errors.
+func TestClientOptionsCarryOfficialClients(t *testing.T) {
+	cloud(t, azuretest.Config{}, func(c *azure.Config) { c.ReadOnly = true }, func(t *testing.T, srv *azuretest.Server, c *azure.Client) {
+		options := c.ClientOptions()
+		bearer := runtime.NewBearerTokenPolicy(c.Credential(), []string{"https://api.securitycenter.microsoft.com/.default"}, nil)
+		pl := runtime.NewPipeline("official", "v1", runtime.PipelineOptions{PerRetry: []policy.Policy{bearer}}, &options)
+		call := func(method, path string) (*http.Response, error) {
+			req, err := runtime.NewRequest(t.Context(), method, "https://api.security.microsoft.com"+path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return pl.Do(req)
+		}
+		srv.Faults().Add(fault.Rule{Kind: fault.Status, Status: 503, Path: "/api", Count: 1})
+		resp, err := call(http.MethodGet, "/api/machines/"+first)
+		if err != nil || resp.StatusCode != 200 {
+			t.Fatalf("%v, %v", resp, err)
+		}
+		if body, err := io.ReadAll(resp.Body); err != nil || !strings.Contains(string(body), "ws-000") {
+			t.Errorf("%s, %v", body, err)
+		}
+		resp, err = call(http.MethodGet, "/api/machines/f00")
+		if err != nil || resp.StatusCode != 404 {
+			t.Errorf("the official client must see its own answer: %v, %v", resp, err)
+		}
+		if e, ok := errors.AsType[*azcore.ResponseError](runtime.NewResponseError(resp)); !ok || e.ErrorCode != "ResourceNotFound" {
+			t.Errorf("got %v", e)
+		}
+		if _, err := call(http.MethodPost, "/api/machines/"+first+"/isolate"); !errors.Is(err, azure.ErrReadOnly) {
+			t.Errorf("got %v", err)
+		}
+		// A revoked token must not lock official clients out, nor our own.
+		before := srv.Tokens()
+		srv.RevokeTokens()
+		done := make(chan int, 4)
+		for range 4 {
+			go func() {
+				resp, err := call(http.MethodGet, "/api/machines/"+first)
+				if err != nil {
+					t.Error(err)
+					done <- 0
+					return
+				}
+				done <- resp.StatusCode
+			}()
+		}
+		for range 4 {
+			if status := <-done; status != 200 {
+				t.Errorf("after a revoked token: %d", status)
+			}
+		}
+		if n := srv.Tokens() - before; n != 1 {
+			t.Errorf("%d new tokens", n)
+		}
+		if _, err := c.Defender.Machine(t.Context(), first); err != nil {
+			t.Errorf("our own call: %v", err)
+		}
+		srv.Faults().Add(fault.Rule{Kind: fault.Refuse})
+		begin := time.Now()
+		if _, err := call(http.MethodGet, "/api/machines/"+first); resilience.Of(err).Class != resilience.Refused {
+			t.Errorf("got %v", err)
+		}
+		if d := time.Since(begin); d > 2*time.Second {
+			t.Errorf("azcore's own retries took part: %v", d)
+		}
+	})
+}
+
+// azcore answers a challenge by GetToken with its claims: they are honoured, and
+// the token is everybody's from then on.
+func TestOfficialClientsAreChallenged(t *testing.T) {
+	cloud(t, azuretest.Config{}, nil, func(t *testing.T, srv *azuretest.Server, c *azure.Client) {
+		options := c.ClientOptions()
+		call := func(pl runtime.Pipeline) error {
+			req, err := runtime.NewRequest(t.Context(), http.MethodGet, "https://api.security.microsoft.com/api/machines/"+first)
+			if err != nil {
+				return err
+			}
+			resp, err := pl.Do(req)
+			if err != nil {
+				return err
+			}
+			if resp.StatusCode != http.StatusOK {
+				return runtime.NewResponseError(resp)
+			}
+			_, err = runtime.Payload(resp)
+			return err
+		}
+		var pls []runtime.Pipeline
+		for range 3 {
+			bearer := runtime.NewBearerTokenPolicy(c.Credential(), []string{defenderScope}, nil)
+			pls = append(pls, runtime.NewPipeline("official", "v1", runtime.PipelineOptions{PerRetry: []policy.Policy{bearer}}, &options))
+			if err := call(pls[len(pls)-1]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_ = srv.ChallengeCAE(nbf("7"))
+		for _, pl := range pls {
+			if err := call(pl); err != nil {
+				t.Error(err)
+			}
+		}
+		if _, err := c.Defender.Machine(t.Context(), first); err != nil {
+			t.Error(err)
+		}
+		if n := tokenRequests(srv); n != 2 {
+			t.Errorf("%d token requests", n)
+		}
 	})
 }
