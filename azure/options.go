@@ -26,6 +26,9 @@ import (
 // official client gets the last answer, whatever its status, and makes its own
 // error of it; a call that was never answered is a [*resilience.Error]. Calls go
 // wherever the official client sends them.
+//
+// azcore lets one of an official client's calls fetch a token, and the others wait
+// for it longer than their contexts may: up to Config.AuthPolicy.Total.
 func (c *Client) ClientOptions() azcore.ClientOptions {
 	o := noRetries(azcore.ClientOptions{Cloud: c.place.authority, Transport: hearing{c}})
 	o.PerCallPolicies = []policy.Policy{&stage{c}}
