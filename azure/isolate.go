@@ -59,7 +59,7 @@ func (d *Defender) Isolation(ctx context.Context, machineID string) (MachineActi
 		if a.Type != actionIsolate && a.Type != actionUnisolate {
 			continue
 		}
-		if (a.Status.Open() || a.Status == ActionSucceeded) && a.Created.After(newest.Created) {
+		if (a.Status.Open() || a.Status == ActionSucceeded) && (newest.ID == "" || a.Created.After(newest.Created)) {
 			newest = a
 		}
 	}

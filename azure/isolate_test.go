@@ -114,3 +114,38 @@ func TestAFailedReadBeforeTheEffectIsNotSent(t *testing.T) {
 		}
 	})
 }
+
+// An isolation whose time cannot be read is one all the same: a second could be
+// carried out behind a release.
+func TestAnIsolationWithoutATime(t *testing.T) {
+	cloud(t, azuretest.Config{}, nil, func(t *testing.T, srv *azuretest.Server, c *azure.Client) {
+		srv.Faults().Add(fault.Rule{Kind: fault.Status, Status: 200, Path: "/api/machineactions", Body: `{"value":[
+			{"id":"2","type":"Isolate","status":"Succeeded","machineId":"` + first + `"},
+			{"id":"1","type":"Unisolate","status":"Succeeded","machineId":"` + first + `"}]}`})
+		is, err := c.Defender.Isolate(t.Context(), first, azure.Isolate{Comment: "x"})
+		if err != nil || !is.Already || is.Action.ID != "2" || len(srv.Actions()) != 0 {
+			t.Errorf("%+v, %v", is, err)
+		}
+	})
+}
+
+// An id must not lead to another path: /api/machines/../isolate.
+func TestIDsThatArePathsAreNotSent(t *testing.T) {
+	cloud(t, azuretest.Config{}, nil, func(t *testing.T, srv *azuretest.Server, c *azure.Client) {
+		for _, id := range []string{"", " ", ".", ".."} {
+			_, err := c.Defender.Isolate(t.Context(), id, azure.Isolate{Comment: "x"})
+			_, err2 := c.Defender.Machine(t.Context(), id)
+			_, err3 := c.Graph.Alert(t.Context(), id)
+			_, err4 := c.Posture.Score(t.Context(), azuretest.SubscriptionID, id)
+			_, err5 := c.Posture.Plan(t.Context(), azuretest.SubscriptionID, id)
+			for i, err := range []error{err, err2, err3, err4, err5} {
+				if resilience.Of(err).Class != resilience.Misuse {
+					t.Errorf("%q: %d: %v", id, i, err)
+				}
+			}
+		}
+		if n := len(srv.Requests()); n != 0 {
+			t.Errorf("%d requests", n)
+		}
+	})
+}

@@ -313,3 +313,38 @@ func TestAConflictThatIsNoRaceIsReportedAsItIs(t *testing.T) {
 		}
 	})
 }
+
+// Who gives up after the last round says that nothing was changed: it must be so.
+func TestALostAnswerOfTheLastRound(t *testing.T) {
+	soc(t, azuretest.Config{}, nil, func(t *testing.T, srv *azuretest.Server, w *azure.SentinelWorkspace) {
+		id := srv.AddSentinelIncident(azuretest.SentinelIncident{})
+		calls := 0
+		i, err := w.UpdateIncident(t.Context(), id, func(i *azure.SentinelIncident) error {
+			if calls++; calls < 5 {
+				srv.SetSentinelProperty(id, "description", json.RawMessage(fmt.Sprint(calls)))
+			} else {
+				srv.Faults().Add(fault.Rule{Kind: fault.LoseResponse, Method: http.MethodPut, Path: "/subscriptions", Count: 1})
+			}
+			i.Status = azure.SentinelActive
+			return nil
+		})
+		if err != nil || calls != 5 || i.Status != azure.SentinelActive {
+			t.Errorf("%d calls, %+v, %v", calls, i, err)
+		}
+	})
+	// Nothing came of it: an error like any other.
+	soc(t, azuretest.Config{}, nil, func(t *testing.T, srv *azuretest.Server, w *azure.SentinelWorkspace) {
+		id := srv.AddSentinelIncident(azuretest.SentinelIncident{})
+		calls := 0
+		_, err := w.UpdateIncident(t.Context(), id, func(i *azure.SentinelIncident) error {
+			calls++
+			srv.SetSentinelProperty(id, "description", json.RawMessage(fmt.Sprint(calls)))
+			srv.Faults().Add(fault.Rule{Kind: fault.Status, Status: 503, Method: http.MethodPut, Path: "/subscriptions", Count: 1})
+			i.Status = azure.SentinelActive
+			return nil
+		})
+		if !errors.Is(err, azure.ErrConflict) || calls != 5 {
+			t.Errorf("%d calls, %v", calls, err)
+		}
+	})
+}
