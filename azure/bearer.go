@@ -1,6 +1,7 @@
 package azure
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
@@ -20,9 +21,7 @@ func (b *bearer) Do(req *policy.Request) (*http.Response, error) {
 	for {
 		t, err := b.source.Get(req.Raw().Context())
 		if err != nil {
-			if keep, ok := req.Raw().Context().Value(noTokenKey{}).(*error); ok {
-				*keep = err
-			}
+			noToken(req.Raw().Context(), err)
 			return nil, err
 		}
 		req.Raw().Header.Set("Authorization", "Bearer "+t.Value)
@@ -50,5 +49,26 @@ func (b *bearer) Do(req *policy.Request) (*http.Response, error) {
 	}
 }
 
-// noTokenKey is where a request's context keeps why it has no token.
-type noTokenKey struct{}
+// notes are what one attempt learns below azcore's retries, which give the
+// context's error in its place.
+type notes struct {
+	noToken error // why it has no token
+	again   bool  // a 401 to a token that another can take the place of; see hearing
+}
+
+type notesKey struct{}
+
+// noToken notes why the attempt of ctx has no token.
+func noToken(ctx context.Context, err error) {
+	if n, ok := ctx.Value(notesKey{}).(*notes); ok {
+		n.noToken = err
+	}
+}
+
+// or is the failure of the attempt, of which azcore says err.
+func (n *notes) or(err error) error {
+	if err != nil && n.noToken != nil {
+		return n.noToken
+	}
+	return err
+}

@@ -127,6 +127,7 @@ func (c credential) GetToken(ctx context.Context, o policy.TokenRequestOptions) 
 	}
 	t, err := get(ctx)
 	if err != nil {
+		noToken(ctx, err)
 		return azcore.AccessToken{}, err
 	}
 	// RefreshOn makes azcore's own cache come back here, where renewing is free.

@@ -3,19 +3,15 @@ package azure_test
 import (
 	"bytes"
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 	"go.uber.org/goleak"
@@ -79,108 +75,6 @@ func tokenRequests(s *azuretest.Server) (n int) {
 		}
 	}
 	return n
-}
-
-func TestFindGetIsolateUnisolate(t *testing.T) {
-	cloud(t, azuretest.Config{}, nil, func(t *testing.T, srv *azuretest.Server, c *azure.Client) {
-		ctx := t.Context()
-		var found []azure.Machine
-		for m, err := range c.Defender.Machines(azure.Query{Filter: azure.Equals("computerDnsName", "ws-000.corp.example")}).All(ctx) {
-			if err != nil {
-				t.Fatal(err)
-			}
-			found = append(found, m)
-		}
-		if len(found) != 1 || found[0].ID != first {
-			t.Fatalf("found %+v", found)
-		}
-		if m, err := c.Defender.Machine(ctx, first); err != nil || m.ComputerDNSName != "ws-000.corp.example" {
-			t.Errorf("%+v, %v", m, err)
-		}
-		is, err := c.Defender.Isolate(ctx, first, azure.Isolate{Comment: "test"})
-		if err != nil || is.Already || !is.Action.Status.Open() {
-			t.Fatalf("%+v, %v", is, err)
-		}
-		// While it is open, and after it succeeded, nothing is sent again.
-		for range 2 {
-			if is, err := c.Defender.Isolate(ctx, first, azure.Isolate{Comment: "test"}); err != nil || !is.Already {
-				t.Errorf("%+v, %v", is, err)
-			}
-			time.Sleep(2 * time.Second)
-		}
-		if !srv.Isolated(first) {
-			t.Error("not isolated")
-		}
-		if a, err := c.Defender.Action(ctx, is.Action.ID); err != nil || a.Status != azure.ActionSucceeded {
-			t.Errorf("%+v, %v", a, err)
-		}
-		if is, err := c.Defender.Unisolate(ctx, first, azure.Isolate{Comment: "test"}); err != nil || is.Already {
-			t.Errorf("%+v, %v", is, err)
-		}
-		time.Sleep(2 * time.Second)
-		if srv.Isolated(first) || len(srv.Actions()) != 2 {
-			t.Errorf("isolated %v, %d actions", srv.Isolated(first), len(srv.Actions()))
-		}
-	})
-}
-
-func TestReleaseWaitsForTheIsolationUnderWay(t *testing.T) {
-	cloud(t, azuretest.Config{ActionTime: time.Minute}, nil, func(t *testing.T, _ *azuretest.Server, c *azure.Client) {
-		if _, err := c.Defender.Isolate(t.Context(), first, azure.Isolate{Comment: "x"}); err != nil {
-			t.Fatal(err)
-		}
-		_, err := c.Defender.Unisolate(t.Context(), first, azure.Isolate{Comment: "x"})
-		if busy, ok := errors.AsType[*azure.BusyError](err); !ok || busy.Action.Type != "Isolate" {
-			t.Errorf("got %v", err)
-		}
-	})
-}
-
-func TestUnisolateOfANeverIsolatedMachineSendsNothing(t *testing.T) {
-	cloud(t, azuretest.Config{}, nil, func(t *testing.T, srv *azuretest.Server, c *azure.Client) {
-		is, err := c.Defender.Unisolate(t.Context(), first, azure.Isolate{Comment: "x"})
-		if err != nil || !is.Already || len(srv.Actions()) != 0 {
-			t.Errorf("%+v, %v, %d actions", is, err, len(srv.Actions()))
-		}
-	})
-}
-
-// product.md 0.5: an isolation sent twice can leave the host isolated. A lost
-// answer, a 503 and a timeout are all "may have been sent".
-func TestIsolateIsNeverSentTwice(t *testing.T) {
-	for _, rule := range []fault.Rule{
-		{Kind: fault.LoseResponse}, {Kind: fault.Status, Status: 503}, {Kind: fault.Blackhole}, {Kind: fault.Reset},
-	} {
-		t.Run(rule.Kind.String(), func(t *testing.T) {
-			cloud(t, azuretest.Config{}, nil, func(t *testing.T, srv *azuretest.Server, c *azure.Client) {
-				rule.Method, rule.Path = http.MethodPost, "/api/machines"
-				srv.Faults().Add(rule)
-				_, err := c.Defender.Isolate(t.Context(), first, azure.Isolate{Comment: "x"})
-				if f := resilience.Of(err); err == nil || f.Sent != resilience.MaybeSent {
-					t.Errorf("got %v (%v)", err, f.Sent)
-				}
-				posts := 0
-				for _, r := range srv.Requests() {
-					if strings.HasSuffix(r.Path, "/isolate") {
-						posts++
-					}
-				}
-				if posts != 1 {
-					t.Errorf("%d POSTs", posts)
-				}
-			})
-		})
-	}
-}
-
-func TestAFailedReadBeforeTheEffectIsNotSent(t *testing.T) {
-	cloud(t, azuretest.Config{}, nil, func(t *testing.T, srv *azuretest.Server, c *azure.Client) {
-		srv.Faults().Add(fault.Rule{Kind: fault.LoseResponse, Path: "/api/machineactions"})
-		_, err := c.Defender.Isolate(t.Context(), first, azure.Isolate{Comment: "x"})
-		if f := resilience.Of(err); err == nil || f.Sent != resilience.NotSent || len(srv.Actions()) > 0 {
-			t.Errorf("got %v (%v), %d actions", err, f.Sent, len(srv.Actions()))
-		}
-	})
 }
 
 func TestListsPageAndResume(t *testing.T) {
@@ -264,105 +158,6 @@ func TestRetryOptionsInTheContextAreRefused(t *testing.T) {
 			t.Errorf("%d POSTs", n)
 		}
 	})
-}
-
-// 1.3: after a 401 azidentity hands out the same cached token.
-func TestRevokedTokenIsReplaced(t *testing.T) {
-	cloud(t, azuretest.Config{}, nil, func(t *testing.T, srv *azuretest.Server, c *azure.Client) {
-		if _, err := c.Defender.Machine(t.Context(), first); err != nil {
-			t.Fatal(err)
-		}
-		srv.RevokeTokens()
-		if _, err := c.Defender.Machine(t.Context(), first); err != nil {
-			t.Fatal(err)
-		}
-		if n := tokenRequests(srv); n != 2 {
-			t.Errorf("%d token requests", n)
-		}
-	})
-}
-
-// T1, T2: waiters ignore their deadlines, and failures are replayed one by one.
-func TestT1T2TokenOutage(t *testing.T) {
-	cloud(t, azuretest.Config{}, nil, func(t *testing.T, srv *azuretest.Server, c *azure.Client) {
-		srv.Faults().Add(fault.Rule{Kind: fault.Blackhole, Host: "login.microsoftonline.com"})
-		done := make(chan time.Duration, 10)
-		for range 10 {
-			go func() {
-				ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
-				defer cancel()
-				begin := time.Now()
-				if _, err := c.Defender.Machine(ctx, first); !errors.Is(err, context.DeadlineExceeded) {
-					t.Errorf("got %v", err)
-				}
-				done <- time.Since(begin)
-			}()
-		}
-		for range 10 {
-			if d := <-done; d != 500*time.Millisecond {
-				t.Errorf("returned after %v", d)
-			}
-		}
-		if c.Defender.Policy().State() != resilience.Closed {
-			t.Error("a token outage opened the API's breaker")
-		}
-	})
-}
-
-// T6, T7: azidentity's errors have no chain and no status.
-func TestTokenErrorsSayWhatToDo(t *testing.T) {
-	for name, tc := range map[string]struct {
-		change func(*azure.Config)
-		code   string
-		hint   string
-	}{
-		"wrong secret":   {func(c *azure.Config) { c.ClientSecret = "wrong" }, "AADSTS7000215", "Config.ClientSecret"},
-		"unknown client": {func(c *azure.Config) { c.ClientID = "00000000-0000-0000-0000-000000000000" }, "AADSTS700016", "Config.ClientID"},
-		"unknown tenant": {func(c *azure.Config) { c.TenantID = "00000000-0000-0000-0000-000000000000" }, "", ""},
-	} {
-		t.Run(name, func(t *testing.T) {
-			cloud(t, azuretest.Config{}, tc.change, func(t *testing.T, srv *azuretest.Server, c *azure.Client) {
-				var err error
-				for range 5 {
-					_, err = c.Defender.Machine(t.Context(), first)
-				}
-				e, ok := errors.AsType[*azure.TokenError](err)
-				if !ok || (tc.code != "" && e.Code != tc.code) || !strings.Contains(e.Error(), tc.hint) {
-					t.Errorf("got %v", err)
-				}
-				if f := resilience.Of(err); f.Class != resilience.Credential || f.Sent != resilience.NotSent {
-					t.Errorf("got %+v", f)
-				}
-				if n := tokenRequests(srv); n > 1 {
-					t.Errorf("%d token requests for 5 calls", n)
-				}
-			})
-		})
-	}
-}
-
-// azidentity cuts the chain of what its transport failed with: a certificate that
-// cannot become valid in time was tried again, and a refused connection had no name.
-func TestTokenFailuresKeepTheirClass(t *testing.T) {
-	for want, base := range map[resilience.Class]http.RoundTripper{
-		resilience.Untrusted: roundTripper(func(*http.Request) (*http.Response, error) {
-			return nil, x509.UnknownAuthorityError{}
-		}),
-		resilience.Refused: roundTripper(func(*http.Request) (*http.Response, error) {
-			return nil, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
-		}),
-	} {
-		cloud(t, azuretest.Config{}, func(c *azure.Config) { c.HTTPClient = &http.Client{Transport: base} }, func(t *testing.T, _ *azuretest.Server, c *azure.Client) {
-			_, err := c.Credential().GetToken(t.Context(), policy.TokenRequestOptions{Scopes: []string{"https://x/.default"}})
-			inner, ok := errors.AsType[*resilience.Error](err)
-			if !ok || inner.Class != want {
-				t.Errorf("got %v", err)
-			}
-			if want == resilience.Untrusted && len(inner.Attempts) != 1 {
-				t.Errorf("%d attempts", len(inner.Attempts))
-			}
-		})
-	}
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)
@@ -454,95 +249,6 @@ func TestConfigFromEnv(t *testing.T) {
 	if cfg, err := azure.ConfigFromEnv(); err != nil || cfg.Credential == nil {
 		t.Errorf("%+v, %v", cfg, err)
 	}
-}
-
-// Any official Azure client runs under the policy, with its own errors.
-func TestClientOptionsCarryOfficialClients(t *testing.T) {
-	cloud(t, azuretest.Config{}, func(c *azure.Config) { c.ReadOnly = true }, func(t *testing.T, srv *azuretest.Server, c *azure.Client) {
-		options := c.ClientOptions()
-		bearer := runtime.NewBearerTokenPolicy(c.Credential(), []string{"https://api.securitycenter.microsoft.com/.default"}, nil)
-		pl := runtime.NewPipeline("official", "v1", runtime.PipelineOptions{PerRetry: []policy.Policy{bearer}}, &options)
-		call := func(method, path string) (*http.Response, error) {
-			req, err := runtime.NewRequest(t.Context(), method, "https://api.security.microsoft.com"+path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return pl.Do(req)
-		}
-		srv.Faults().Add(fault.Rule{Kind: fault.Status, Status: 503, Path: "/api", Count: 1})
-		resp, err := call(http.MethodGet, "/api/machines/"+first)
-		if err != nil || resp.StatusCode != 200 {
-			t.Fatalf("%v, %v", resp, err)
-		}
-		if body, err := io.ReadAll(resp.Body); err != nil || !strings.Contains(string(body), "ws-000") {
-			t.Errorf("%s, %v", body, err)
-		}
-		resp, err = call(http.MethodGet, "/api/machines/f00")
-		if err != nil || resp.StatusCode != 404 {
-			t.Errorf("the official client must see its own answer: %v, %v", resp, err)
-		}
-		if e, ok := errors.AsType[*azcore.ResponseError](runtime.NewResponseError(resp)); !ok || e.ErrorCode != "ResourceNotFound" {
-			t.Errorf("got %v", e)
-		}
-		if _, err := call(http.MethodPost, "/api/machines/"+first+"/isolate"); !errors.Is(err, azure.ErrReadOnly) {
-			t.Errorf("got %v", err)
-		}
-		// A revoked token must not lock official clients out, nor our own.
-		before := srv.Tokens()
-		srv.RevokeTokens()
-		done := make(chan int, 4)
-		for range 4 {
-			go func() {
-				resp, err := call(http.MethodGet, "/api/machines/"+first)
-				if err != nil {
-					t.Error(err)
-					done <- 0
-					return
-				}
-				done <- resp.StatusCode
-			}()
-		}
-		for range 4 {
-			if status := <-done; status != 200 {
-				t.Errorf("after a revoked token: %d", status)
-			}
-		}
-		if n := srv.Tokens() - before; n != 1 {
-			t.Errorf("%d new tokens", n)
-		}
-		if _, err := c.Defender.Machine(t.Context(), first); err != nil {
-			t.Errorf("our own call: %v", err)
-		}
-		srv.Faults().Add(fault.Rule{Kind: fault.Refuse})
-		begin := time.Now()
-		if _, err := call(http.MethodGet, "/api/machines/"+first); resilience.Of(err).Class != resilience.Refused {
-			t.Errorf("got %v", err)
-		}
-		if d := time.Since(begin); d > 2*time.Second {
-			t.Errorf("azcore's own retries took part: %v", d)
-		}
-	})
-}
-
-func TestRunKeepsTheTokenWarm(t *testing.T) {
-	cloud(t, azuretest.Config{}, nil, func(t *testing.T, srv *azuretest.Server, c *azure.Client) {
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan error, 1)
-		go func() { ended <- c.Run(ctx) }()
-		time.Sleep(25 * time.Minute)
-		outage := srv.Faults().Add(fault.Rule{Kind: fault.Status, Status: 503, Host: "login.microsoftonline.com"})
-		for range 30 {
-			time.Sleep(time.Minute)
-			if _, err := c.Defender.Machine(t.Context(), first); err != nil {
-				t.Fatalf("a token outage shorter than the token's life: %v", err)
-			}
-		}
-		outage()
-		cancel()
-		if err := <-ended; !errors.Is(err, context.Canceled) {
-			t.Errorf("Run: %v", err)
-		}
-	})
 }
 
 // fmt prints unexported fields without their String method.

@@ -157,6 +157,7 @@ func (t *tokens) fetch(ctx context.Context, a audience, claims, refused string) 
 		return token.Token{}, &TokenError{Scope: a.scope, Hint: "check Config.Credential", err: err, status: http.StatusUnauthorized}
 	}
 	ctx = policy.WithRetryOptions(ctx, policy.RetryOptions{MaxRetries: -1})
+	ctx = context.WithValue(ctx, notesKey{}, nil) // those of one caller: this is for all
 	options := policy.TokenRequestOptions{Scopes: []string{a.scope}, TenantID: a.tenant, Claims: claims, EnableCAE: true}
 	at, err := cred.GetToken(ctx, options)
 	if err == nil && at.Token == refused {
@@ -169,25 +170,25 @@ func (t *tokens) fetch(ctx context.Context, a audience, claims, refused string) 
 	return token.Token{Value: at.Token, Expires: at.ExpiresOn}, nil
 }
 
-// heard notes what an API answered to a token that an official client brought,
+// heard notes what an API answered to the token of an official client's request,
 // and reports whether a new one is worth a try.
-func (t *tokens) heard(resp *http.Response) bool {
-	if resp.Request == nil {
-		return false
-	}
-	value, ok := strings.CutPrefix(resp.Request.Header.Get("Authorization"), "Bearer ")
+func (t *tokens) heard(req *http.Request, resp *http.Response) bool {
+	value, ok := strings.CutPrefix(req.Header.Get("Authorization"), "Bearer ")
 	if !ok {
 		return false
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, s := range t.sources {
-		switch {
-		case !s.Has(value): // another scope's, or not one of ours
-		case resp.StatusCode == http.StatusUnauthorized:
-			return s.Rejected(value)
-		default:
+		if !s.Has(value) { // another scope's, or not one of ours
+			continue
+		}
+		if resp.StatusCode != http.StatusUnauthorized {
 			s.Accepted(value)
+		} else if claims := challenge(resp.Header); claims != "" {
+			return s.Demand(value, claims)
+		} else {
+			return s.Rejected(value)
 		}
 	}
 	return false

@@ -194,13 +194,13 @@ func emptyIfNone(op string, err error) error {
 }
 
 func idPath(op, path, id string) (string, error) {
-	if strings.TrimSpace(id) == "" {
-		return "", resilience.Misusef("azure %s: the id is empty: pass one, as in Machine.ID or MachineAction.ID", op)
+	if strings.TrimSpace(id) == "" || id == "." || id == ".." { // which would be another path
+		return "", resilience.Misusef("azure %s: the id is %q: pass one as a list gave it", op, id)
 	}
 	return path + url.PathEscape(id), nil
 }
 
-// OData is a filter of a Defender list. Build it with Equals and And: a value
+// OData is a filter of a list. Build it with Equals, And and the others: a value
 // with a quote in it cannot break out of the filter.
 type OData string
 

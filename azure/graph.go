@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"net/url"
-	"strconv"
 	"time"
 
 	"github.com/jurymast/jurymast/resilience"
@@ -65,16 +64,7 @@ type GraphQuery struct {
 	Cursor string // of an earlier List of the same query
 }
 
-func (q GraphQuery) values() url.Values {
-	v := url.Values{}
-	if q.Filter != "" {
-		v.Set("$filter", string(q.Filter))
-	}
-	if q.Top > 0 {
-		v.Set("$top", strconv.Itoa(q.Top))
-	}
-	return v
-}
+func (q GraphQuery) values() url.Values { return Query(q).values() }
 
 // Alerts lists alerts.
 func (g *Graph) Alerts(q GraphQuery) *List[GraphAlert] {

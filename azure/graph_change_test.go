@@ -113,9 +113,9 @@ func TestGraphMisuse(t *testing.T) {
 		_, noComment := c.Graph.CommentIncident(ctx, "1", "\n")
 		_, noQuery := c.Graph.Hunt(ctx, azure.HuntQuery{Timespan: "P1D"})
 		for want, err := range map[string]error{
-			"GraphUpdate is empty": noUpdate, "GraphIncidentUpdate is empty": noIncidentUpdate, "graph.alerts.get: the id is empty": noID,
-			"graph.incidents.get: the id is empty": noIncident, "graph.alerts.update: the id is empty": noUpdateID,
-			"graph.incidents.update: the id is empty": noIncidentID, "graph.alerts.comment: the id is empty": noCommentID,
+			"GraphUpdate is empty": noUpdate, "GraphIncidentUpdate is empty": noIncidentUpdate, `graph.alerts.get: the id is " "`: noID,
+			`graph.incidents.get: the id is ""`: noIncident, `graph.alerts.update: the id is ""`: noUpdateID,
+			`graph.incidents.update: the id is ""`: noIncidentID, `graph.alerts.comment: the id is ""`: noCommentID,
 			"the comment is empty": noComment, "HuntQuery.Query is empty": noQuery,
 		} {
 			if f := resilience.Of(err); err == nil || !strings.Contains(err.Error(), want) || f.Sent != resilience.NotSent {

@@ -291,3 +291,21 @@ func TestTheBytesOfAnUploadAreNotReadAfterIt(t *testing.T) {
 		}
 	})
 }
+
+// What cannot be sent is known before what Azure Monitor refuses.
+func TestRejectedRowsComeInOrder(t *testing.T) {
+	cloud(t, rule(func(c *azuretest.Collection) { c.Auxiliary = true }), nil, func(t *testing.T, _ *azuretest.Server, c *azure.Client) {
+		rows := rowsOf(`{"N":0}`, `{"Text":{"a":1}}`, `{"N":2}`, `no row`, `{"Text":[4]}`)
+		res, err := ingestor(t, c, nil).Upload(t.Context(), rows)
+		var at []int
+		for _, r := range res.Rejected {
+			at = append(at, r.Index)
+		}
+		if !slices.Equal(at, []int{1, 3, 4}) {
+			t.Errorf("rejected %v", at)
+		}
+		if api, ok := errors.AsType[*azure.APIError](err); !ok || api.Status != http.StatusBadRequest {
+			t.Errorf("the first is not the error: %v", err)
+		}
+	})
+}

@@ -144,6 +144,8 @@ func (g *Ingestor) Upload(ctx context.Context, rows []json.RawMessage) (IngestRe
 	u.body = bodies.Get().(*body)
 	defer bodies.Put(u.body)
 	err := u.all(ctx, rows)
+	// What cannot be sent was known before what was refused.
+	slices.SortFunc(u.result.Rejected, func(a, b RejectedRow) int { return a.Index - b.Index })
 	if err == nil && len(u.result.Rejected) > 0 {
 		err = u.result.Rejected[0].Err
 	}

@@ -56,7 +56,7 @@ func (d *Defender) Isolation(ctx context.Context, machineID string) (MachineActi
 	}
 	var newest MachineAction
 	for _, a := range recent {
-		if changesIsolation(a) && a.Created.After(newest.Created) {
+		if changesIsolation(a) && (newest.ID == "" || a.Created.After(newest.Created)) {
 			newest = a
 		}
 	}

@@ -14,7 +14,8 @@ func (d *Defender) Isolated(ctx context.Context) (map[string]MachineAction, erro
 			if err != nil {
 				return nil, err
 			}
-			if changesIsolation(a) && a.Created.After(newest[a.MachineID].Created) {
+			known, ok := newest[a.MachineID]
+			if changesIsolation(a) && (!ok || a.Created.After(known.Created)) {
 				newest[a.MachineID] = a
 			}
 		}

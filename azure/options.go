@@ -2,6 +2,7 @@ package azure
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"sync"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 
+	"github.com/jurymast/jurymast/internal/token"
 	"github.com/jurymast/jurymast/resilience"
 )
 
@@ -24,8 +26,11 @@ import (
 // official client gets the last answer, whatever its status, and makes its own
 // error of it; a call that was never answered is a [*resilience.Error]. Calls go
 // wherever the official client sends them.
+//
+// azcore lets one of an official client's calls fetch a token, and the others wait
+// for it longer than their contexts may: up to Config.AuthPolicy.Total.
 func (c *Client) ClientOptions() azcore.ClientOptions {
-	o := noRetries(azcore.ClientOptions{Cloud: c.place.authority, Transport: transporter{c.wire}})
+	o := noRetries(azcore.ClientOptions{Cloud: c.place.authority, Transport: hearing{c}})
 	o.PerCallPolicies = []policy.Policy{&stage{c}}
 	return o
 }
@@ -61,17 +66,45 @@ func (s *stage) Do(req *policy.Request) (*http.Response, error) {
 		// A caller's retry options in the context would bring azcore's retries back
 		// under ours.
 		ctx = policy.WithRetryOptions(ctx, policy.RetryOptions{MaxRetries: -1})
+		noted := &notes{}
+		ctx = context.WithValue(ctx, notesKey{}, noted)
 		resp, err := req.Clone(ctx).Next()
-		err = unlessArrived(resp, err)
-		if err != nil || !s.c.tokens.heard(resp) || req.RewindBody() != nil {
+		err = noted.or(unlessArrived(resp, err))
+		if err != nil || !noted.again || req.RewindBody() != nil {
 			return resp, err
 		}
 		// A 401 to a token that used to work has done nothing. azcore has dropped
 		// the token and asks for the new one.
 		runtime.Drain(resp)
 		resp, err = req.Clone(ctx).Next()
-		return resp, unlessArrived(resp, err)
+		return resp, noted.or(unlessArrived(resp, err))
 	})
+}
+
+// hearing is the transport of official clients, which notes what an API says of
+// the token. It must know before azcore does: whoever asks for a token after azcore
+// has dropped a refused one would get that one again.
+type hearing struct{ c *Client }
+
+// Do implements policy.Transporter; it follows no redirect.
+func (h hearing) Do(req *http.Request) (*http.Response, error) {
+	ctx := req.Context()
+	noted, ok := ctx.Value(notesKey{}).(*notes)
+	if !ok { // not from a pipeline of ours
+		noted = &notes{}
+	}
+	*noted = notes{} // azcore may go on with a token that it could not renew
+	if ctx.Err() != nil {
+		// azcore lets one caller fetch a token, and the others wait for that one
+		// without a look at their contexts.
+		noted.noToken = &token.Error{Err: fmt.Errorf("waiting for it: %w", context.Cause(ctx))}
+		return nil, noted.noToken
+	}
+	resp, err := h.c.wire.RoundTrip(req)
+	if err == nil {
+		noted.again = h.c.tokens.heard(req, resp)
+	}
+	return resp, err
 }
 
 // official is the policies of the hosts that official clients call.

@@ -3,7 +3,6 @@ package azure
 import (
 	"context"
 	"net/http"
-	"net/url"
 
 	"github.com/jurymast/jurymast/resilience"
 )
@@ -100,7 +99,7 @@ func (p *Posture) SetAlertStatus(ctx context.Context, id string, status CloudAle
 	}
 	_, err = send(ctx, p.alerts, request{
 		call: p.alerts.call(opCloudAlertSet, resilience.Idempotent), method: http.MethodPost, url: p.alerts.url(path+"/"+verb, nil),
-	}, func(*reply) (struct{}, error) { return struct{}{}, nil })
+	}, nothing)
 	return err
 }
 
@@ -127,7 +126,7 @@ func (p *Posture) Scores(q ScopeQuery) *List[CloudScore] {
 func (p *Posture) Score(ctx context.Context, subscription, name string) (CloudScore, error) {
 	path, err := scopePath(opCloudScore, subscription, inSubscription)
 	if err == nil {
-		path, err = under(opCloudScore, path+scoresKind, name)
+		path, err = idPath(opCloudScore, path+scoresKind+"/", name)
 	}
 	if err != nil {
 		return CloudScore{}, err
@@ -161,18 +160,10 @@ func (p *Posture) Plans(q ScopeQuery) *List[CloudPlan] {
 func (p *Posture) Plan(ctx context.Context, scope, name string) (CloudPlan, error) {
 	path, err := scopePath(opCloudPlan, scope, anywhere)
 	if err == nil {
-		path, err = under(opCloudPlan, path+plansKind, name)
+		path, err = idPath(opCloudPlan, path+plansKind+"/", name)
 	}
 	if err != nil {
 		return CloudPlan{}, err
 	}
 	return get(ctx, p.plans, opCloudPlan, path, parseCloudPlan)
-}
-
-// under is the path of one thing of a kind.
-func under(op, kind, name string) (string, error) {
-	if name == "" || name == "." || name == ".." {
-		return "", resilience.Misusef("azure %s: name %q: pass one as a list gave it", op, name)
-	}
-	return kind + "/" + url.PathEscape(name), nil
 }

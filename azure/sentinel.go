@@ -219,12 +219,12 @@ func (w *SentinelWorkspace) DeleteIncident(ctx context.Context, id string) error
 	// A 404 is of the workspace: an incident that is gone is a 204.
 	_, err = send(ctx, w.s.service, request{
 		call: w.s.call(opIncidentDelete, resilience.Idempotent), method: http.MethodDelete, url: w.s.url(path, nil),
-	}, func(*reply) (struct{}, error) { return struct{}{}, nil })
+	}, nothing)
 	return err
 }
 
-// put writes all of an incident. An etag makes it conditional, and so does that it
-// can be sent twice: what the first did makes the second fail.
+// put writes all of an incident. It can be sent twice: with an etag, what the first
+// did makes the second fail; without one, the second does the same again.
 func (w *SentinelWorkspace) put(ctx context.Context, op, path, etag string, properties lenient.Object) (SentinelIncident, error) {
 	body := map[string]any{"properties": properties}
 	if etag != "" {

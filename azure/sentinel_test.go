@@ -3,11 +3,9 @@ package azure_test
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/jurymast/jurymast/azure"
@@ -173,142 +171,6 @@ func TestCreatedAgainAClosedIncidentStaysClosed(t *testing.T) {
 	})
 }
 
-func TestTwoWritersDoNotLoseEachOthersChange(t *testing.T) {
-	for _, stale := range []int{http.StatusPreconditionFailed, http.StatusConflict} {
-		soc(t, azuretest.Config{Sentinel: azuretest.Sentinel{StaleETag: stale}}, nil, func(t *testing.T, srv *azuretest.Server, w *azure.SentinelWorkspace) {
-			id := srv.AddSentinelIncident(azuretest.SentinelIncident{})
-			var all sync.WaitGroup
-			for n := range 4 {
-				all.Go(func() {
-					if _, err := w.UpdateIncident(t.Context(), id, func(i *azure.SentinelIncident) error {
-						i.Labels = append(i.Labels, fmt.Sprint(n))
-						return nil
-					}); err != nil {
-						t.Errorf("%d: %v", stale, err)
-					}
-				})
-			}
-			all.Wait()
-			i, err := w.Incident(t.Context(), id)
-			slices.Sort(i.Labels)
-			if err != nil || !slices.Equal(i.Labels, []string{"0", "1", "2", "3"}) {
-				t.Errorf("%d: %v, %v", stale, i.Labels, err)
-			}
-			if n := sent(srv, http.MethodPut, id); n < 5 {
-				t.Errorf("%d PUTs: the writers did not meet", n)
-			}
-		})
-	}
-}
-
-func TestAWriterThatIsAlwaysOvertakenGivesUp(t *testing.T) {
-	soc(t, azuretest.Config{}, nil, func(t *testing.T, srv *azuretest.Server, w *azure.SentinelWorkspace) {
-		id := srv.AddSentinelIncident(azuretest.SentinelIncident{})
-		calls := 0
-		_, err := w.UpdateIncident(t.Context(), id, func(i *azure.SentinelIncident) error {
-			calls++
-			if _, err := w.UpdateIncident(t.Context(), id, func(i *azure.SentinelIncident) error {
-				i.Description = fmt.Sprint(calls)
-				return nil
-			}); err != nil {
-				t.Fatal(err)
-			}
-			i.Severity = azure.SentinelLow
-			return nil
-		})
-		if f := resilience.Of(err); !errors.Is(err, azure.ErrConflict) || calls != 5 || f.Class != resilience.Conflict || f.Sent != resilience.Answered {
-			t.Errorf("%d calls, %v", calls, err)
-		}
-		if i := incidents(srv)[0]; property(i, "severity") != `"Medium"` || property(i, "description") != `"5"` {
-			t.Errorf("%s", i.Properties)
-		}
-	})
-}
-
-// The first PUT was carried out, its answer lost, and the second is refused for its
-// etag: taking that for somebody else's change would apply the change twice.
-func TestALostAnswerOfAnUpdateIsNotAppliedTwice(t *testing.T) {
-	soc(t, azuretest.Config{}, nil, func(t *testing.T, srv *azuretest.Server, w *azure.SentinelWorkspace) {
-		id := srv.AddSentinelIncident(azuretest.SentinelIncident{})
-		srv.Faults().Add(fault.Rule{Kind: fault.LoseResponse, Method: http.MethodPut, Path: "/subscriptions", Count: 1})
-		i, err := w.UpdateIncident(t.Context(), id, func(i *azure.SentinelIncident) error {
-			i.Description += "seen by tier 1. "
-			return nil
-		})
-		if err != nil || i.Description != "seen by tier 1. " || i.ETag != incidents(srv)[0].ETag {
-			t.Errorf("%+v, %v", i, err)
-		}
-	})
-}
-
-// ... but if somebody has changed the same field since, the change is applied to it.
-func TestALostAnswerThenAnotherWriter(t *testing.T) {
-	soc(t, azuretest.Config{}, nil, func(t *testing.T, srv *azuretest.Server, w *azure.SentinelWorkspace) {
-		id := srv.AddSentinelIncident(azuretest.SentinelIncident{})
-		srv.Faults().Add(fault.Rule{Kind: fault.Status, Status: 503, Method: http.MethodPut, Path: "/subscriptions", Count: 1})
-		calls := 0
-		i, err := w.UpdateIncident(t.Context(), id, func(i *azure.SentinelIncident) error {
-			if calls++; calls == 1 {
-				srv.SetSentinelProperty(id, "severity", json.RawMessage(`"High"`))
-			}
-			i.Status = azure.SentinelActive
-			return nil
-		})
-		if err != nil || calls != 2 || i.Status != azure.SentinelActive || i.Severity != azure.SentinelHigh {
-			t.Errorf("%d calls, %+v, %v", calls, i, err)
-		}
-	})
-}
-
-func TestWhatAnUpdateDoesNotTouchGoesBackAsItCame(t *testing.T) {
-	soc(t, azuretest.Config{}, nil, func(t *testing.T, srv *azuretest.Server, w *azure.SentinelWorkspace) {
-		was := map[string]json.RawMessage{
-			"title": json.RawMessage(`"Before"`), "teamInformation": json.RawMessage(`{"teamId":9007199254740993}`),
-			"firstActivityTimeUtc": json.RawMessage(`"2026-11-20T09:30:00.1234567Z"`), "severity": json.RawMessage(`"High"`),
-			"owner":  json.RawMessage(`{"objectId":"o","ownerType":"User"}`),
-			"labels": json.RawMessage(`[{"labelName":"a","labelType":"AutoAssigned"},{"labelName":"b","labelType":"User"}]`),
-		}
-		id := srv.AddSentinelIncident(azuretest.SentinelIncident{Properties: was})
-		if _, err := w.UpdateIncident(t.Context(), id, func(i *azure.SentinelIncident) error {
-			i.Title, i.Labels = "After", []string{"c", "a"}
-			return nil
-		}); err != nil {
-			t.Fatal(err)
-		}
-		is := incidents(srv)[0].Properties
-		was["title"], was["labels"] = json.RawMessage(`"After"`), json.RawMessage(`[{"labelName":"c"},{"labelName":"a","labelType":"AutoAssigned"}]`)
-		for name, want := range was {
-			if string(is[name]) != string(want) {
-				t.Errorf("%s: %s, want %s", name, is[name], want)
-			}
-		}
-	})
-}
-
-func TestAConflictThatIsNoRaceIsReportedAsItIs(t *testing.T) {
-	soc(t, azuretest.Config{}, nil, func(t *testing.T, srv *azuretest.Server, w *azure.SentinelWorkspace) {
-		id := srv.AddSentinelIncident(azuretest.SentinelIncident{})
-		srv.Faults().Add(fault.Rule{
-			Kind: fault.Status, Status: 409, Method: http.MethodPut, Path: "/subscriptions",
-			Body: `{"error":{"code":"Locked","message":"a lock"}}`, Header: http.Header{"Content-Type": {"application/json"}},
-		})
-		_, err := w.UpdateIncident(t.Context(), id, func(i *azure.SentinelIncident) error { i.Title = "x"; return nil })
-		if api, ok := errors.AsType[*azure.APIError](err); !ok || api.Code != "Locked" || errors.Is(err, azure.ErrConflict) || sent(srv, http.MethodPut, id) != 1 {
-			t.Errorf("%v after %d PUTs", err, sent(srv, http.MethodPut, id))
-		}
-	})
-	soc(t, azuretest.Config{ARM: azuretest.ARM{Unregistered: []string{"Microsoft.SecurityInsights"}}}, nil, func(t *testing.T, srv *azuretest.Server, w *azure.SentinelWorkspace) {
-		_, err := w.CreateIncident(t.Context(), alert)
-		if api, ok := errors.AsType[*azure.APIError](err); !ok || !strings.Contains(api.Hint, "register") || sent(srv, http.MethodPut, "") != 0 {
-			t.Errorf("got %v", err)
-		}
-		srv.RegisterProvider("microsoft.securityinsights")
-		if _, err := w.CreateIncident(t.Context(), alert); err != nil {
-			t.Error(err)
-		}
-	})
-}
-
 func TestClassificationsAndReasonsThatGoTogether(t *testing.T) {
 	soc(t, azuretest.Config{}, nil, func(t *testing.T, srv *azuretest.Server, w *azure.SentinelWorkspace) {
 		id := srv.AddSentinelIncident(azuretest.SentinelIncident{})
@@ -434,53 +296,6 @@ func TestAReadOnlyClientReadsSentinel(t *testing.T) {
 		}
 		if len(srv.Requests()) != before {
 			t.Error("something was sent")
-		}
-	})
-}
-
-// A POST that only reads is tried again.
-func TestAlertsAreReadAgainAfterALostAnswer(t *testing.T) {
-	soc(t, azuretest.Config{}, nil, func(t *testing.T, srv *azuretest.Server, w *azure.SentinelWorkspace) {
-		id := srv.AddSentinelIncident(azuretest.SentinelIncident{Alerts: []json.RawMessage{json.RawMessage(`{"name":"a1"}`)}})
-		srv.Faults().Add(fault.Rule{Kind: fault.LoseResponse, Method: http.MethodPost, Path: "/subscriptions", Count: 1})
-		n := 0
-		for _, err := range w.Alerts(id).All(t.Context()) {
-			if n++; err != nil {
-				t.Error(err)
-			}
-		}
-		if n != 1 {
-			t.Errorf("%d alerts", n)
-		}
-	})
-}
-
-func TestALostAnswerOfACommentDoesNotMakeTwo(t *testing.T) {
-	soc(t, azuretest.Config{ARM: azuretest.ARM{PageSize: 2}}, nil, func(t *testing.T, srv *azuretest.Server, w *azure.SentinelWorkspace) {
-		id := srv.AddSentinelIncident(azuretest.SentinelIncident{})
-		srv.Faults().Add(fault.Rule{Kind: fault.LoseResponse, Method: http.MethodPut, Path: "/subscriptions", Count: 1})
-		for _, message := range []string{"one", "two", "one", "three"} {
-			if c, err := w.Comment(t.Context(), id, azure.NewComment{Message: message}); err != nil || c.Message != message {
-				t.Errorf("%+v, %v", c, err)
-			}
-		}
-		own := azure.NewComment{Message: "one", ID: azure.StableGUID("another")}
-		if _, err := w.Comment(t.Context(), id, own); err != nil {
-			t.Error(err)
-		}
-		other := srv.AddSentinelIncident(azuretest.SentinelIncident{})
-		if c, err := w.Comment(t.Context(), other, azure.NewComment{Message: "one"}); err != nil || c.ID == incidents(srv)[0].Comments[0].ID {
-			t.Errorf("the id of another incident's comment: %+v, %v", c, err)
-		}
-		var got []string
-		for c, err := range w.Comments(id, "").All(t.Context()) {
-			if err != nil || c.Author != "azuretest" || c.Created.IsZero() {
-				t.Errorf("%+v, %v", c, err)
-			}
-			got = append(got, c.Message)
-		}
-		if !slices.Equal(got, []string{"one", "two", "three", "one"}) {
-			t.Error(got)
 		}
 	})
 }

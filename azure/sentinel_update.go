@@ -94,19 +94,22 @@ func (w *SentinelWorkspace) update(ctx context.Context, op, id string, change fu
 		if !overtaken(err) {
 			return done, err
 		}
-		if round == rounds {
+		unsure := resilience.Of(err).Sent == resilience.MaybeSent
+		if round == rounds && !unsure {
 			return SentinelIncident{}, fmt.Errorf("azure %s: %w: %w", op, ErrConflict, err)
 		}
 		again, readErr := w.again(ctx, path, round)
 		switch {
 		case readErr != nil:
 			return SentinelIncident{}, fmt.Errorf("%w: then: %w", err, readErr)
-		case resilience.Of(err).Sent == resilience.MaybeSent && again.has(want, changes):
+		case unsure && again.has(want, changes):
 			// An earlier attempt was carried out and its answer lost: it was we who
 			// were faster.
 			return again, nil
 		case again.ETag == now.ETag && resilience.Of(err).Status == http.StatusConflict:
 			return SentinelIncident{}, err // a conflict of another kind
+		case round == rounds:
+			return SentinelIncident{}, fmt.Errorf("azure %s: %w: %w", op, ErrConflict, err)
 		}
 		now = again
 	}

@@ -4,8 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -171,6 +174,177 @@ func TestWhatBelongsToAnIncidentIsReadWhole(t *testing.T) {
 		}
 		if n != 1 {
 			t.Error("an answer without a list was taken for an empty one")
+		}
+	})
+}
+
+func TestTwoWritersDoNotLoseEachOthersChange(t *testing.T) {
+	for _, stale := range []int{http.StatusPreconditionFailed, http.StatusConflict} {
+		soc(t, azuretest.Config{Sentinel: azuretest.Sentinel{StaleETag: stale}}, nil, func(t *testing.T, srv *azuretest.Server, w *azure.SentinelWorkspace) {
+			id := srv.AddSentinelIncident(azuretest.SentinelIncident{})
+			var all sync.WaitGroup
+			for n := range 4 {
+				all.Go(func() {
+					if _, err := w.UpdateIncident(t.Context(), id, func(i *azure.SentinelIncident) error {
+						i.Labels = append(i.Labels, fmt.Sprint(n))
+						return nil
+					}); err != nil {
+						t.Errorf("%d: %v", stale, err)
+					}
+				})
+			}
+			all.Wait()
+			i, err := w.Incident(t.Context(), id)
+			slices.Sort(i.Labels)
+			if err != nil || !slices.Equal(i.Labels, []string{"0", "1", "2", "3"}) {
+				t.Errorf("%d: %v, %v", stale, i.Labels, err)
+			}
+			if n := sent(srv, http.MethodPut, id); n < 5 {
+				t.Errorf("%d PUTs: the writers did not meet", n)
+			}
+		})
+	}
+}
+
+func TestAWriterThatIsAlwaysOvertakenGivesUp(t *testing.T) {
+	soc(t, azuretest.Config{}, nil, func(t *testing.T, srv *azuretest.Server, w *azure.SentinelWorkspace) {
+		id := srv.AddSentinelIncident(azuretest.SentinelIncident{})
+		calls := 0
+		_, err := w.UpdateIncident(t.Context(), id, func(i *azure.SentinelIncident) error {
+			calls++
+			if _, err := w.UpdateIncident(t.Context(), id, func(i *azure.SentinelIncident) error {
+				i.Description = fmt.Sprint(calls)
+				return nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+			i.Severity = azure.SentinelLow
+			return nil
+		})
+		if f := resilience.Of(err); !errors.Is(err, azure.ErrConflict) || calls != 5 || f.Class != resilience.Conflict || f.Sent != resilience.Answered {
+			t.Errorf("%d calls, %v", calls, err)
+		}
+		if i := incidents(srv)[0]; property(i, "severity") != `"Medium"` || property(i, "description") != `"5"` {
+			t.Errorf("%s", i.Properties)
+		}
+	})
+}
+
+// The first PUT was carried out, its answer lost, and the second is refused for its
+// etag: taking that for somebody else's change would apply the change twice.
+func TestALostAnswerOfAnUpdateIsNotAppliedTwice(t *testing.T) {
+	soc(t, azuretest.Config{}, nil, func(t *testing.T, srv *azuretest.Server, w *azure.SentinelWorkspace) {
+		id := srv.AddSentinelIncident(azuretest.SentinelIncident{})
+		srv.Faults().Add(fault.Rule{Kind: fault.LoseResponse, Method: http.MethodPut, Path: "/subscriptions", Count: 1})
+		i, err := w.UpdateIncident(t.Context(), id, func(i *azure.SentinelIncident) error {
+			i.Description += "seen by tier 1. "
+			return nil
+		})
+		if err != nil || i.Description != "seen by tier 1. " || i.ETag != incidents(srv)[0].ETag {
+			t.Errorf("%+v, %v", i, err)
+		}
+	})
+}
+
+// ... but if somebody has changed the same field since, the change is applied to it.
+func TestALostAnswerThenAnotherWriter(t *testing.T) {
+	soc(t, azuretest.Config{}, nil, func(t *testing.T, srv *azuretest.Server, w *azure.SentinelWorkspace) {
+		id := srv.AddSentinelIncident(azuretest.SentinelIncident{})
+		srv.Faults().Add(fault.Rule{Kind: fault.Status, Status: 503, Method: http.MethodPut, Path: "/subscriptions", Count: 1})
+		calls := 0
+		i, err := w.UpdateIncident(t.Context(), id, func(i *azure.SentinelIncident) error {
+			if calls++; calls == 1 {
+				srv.SetSentinelProperty(id, "severity", json.RawMessage(`"High"`))
+			}
+			i.Status = azure.SentinelActive
+			return nil
+		})
+		if err != nil || calls != 2 || i.Status != azure.SentinelActive || i.Severity != azure.SentinelHigh {
+			t.Errorf("%d calls, %+v, %v", calls, i, err)
+		}
+	})
+}
+
+func TestWhatAnUpdateDoesNotTouchGoesBackAsItCame(t *testing.T) {
+	soc(t, azuretest.Config{}, nil, func(t *testing.T, srv *azuretest.Server, w *azure.SentinelWorkspace) {
+		was := map[string]json.RawMessage{
+			"title": json.RawMessage(`"Before"`), "teamInformation": json.RawMessage(`{"teamId":9007199254740993}`),
+			"firstActivityTimeUtc": json.RawMessage(`"2026-11-20T09:30:00.1234567Z"`), "severity": json.RawMessage(`"High"`),
+			"owner":  json.RawMessage(`{"objectId":"o","ownerType":"User"}`),
+			"labels": json.RawMessage(`[{"labelName":"a","labelType":"AutoAssigned"},{"labelName":"b","labelType":"User"}]`),
+		}
+		id := srv.AddSentinelIncident(azuretest.SentinelIncident{Properties: was})
+		if _, err := w.UpdateIncident(t.Context(), id, func(i *azure.SentinelIncident) error {
+			i.Title, i.Labels = "After", []string{"c", "a"}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		is := incidents(srv)[0].Properties
+		was["title"], was["labels"] = json.RawMessage(`"After"`), json.RawMessage(`[{"labelName":"c"},{"labelName":"a","labelType":"AutoAssigned"}]`)
+		for name, want := range was {
+			if string(is[name]) != string(want) {
+				t.Errorf("%s: %s, want %s", name, is[name], want)
+			}
+		}
+	})
+}
+
+func TestAConflictThatIsNoRaceIsReportedAsItIs(t *testing.T) {
+	soc(t, azuretest.Config{}, nil, func(t *testing.T, srv *azuretest.Server, w *azure.SentinelWorkspace) {
+		id := srv.AddSentinelIncident(azuretest.SentinelIncident{})
+		srv.Faults().Add(fault.Rule{
+			Kind: fault.Status, Status: 409, Method: http.MethodPut, Path: "/subscriptions",
+			Body: `{"error":{"code":"Locked","message":"a lock"}}`, Header: http.Header{"Content-Type": {"application/json"}},
+		})
+		_, err := w.UpdateIncident(t.Context(), id, func(i *azure.SentinelIncident) error { i.Title = "x"; return nil })
+		if api, ok := errors.AsType[*azure.APIError](err); !ok || api.Code != "Locked" || errors.Is(err, azure.ErrConflict) || sent(srv, http.MethodPut, id) != 1 {
+			t.Errorf("%v after %d PUTs", err, sent(srv, http.MethodPut, id))
+		}
+	})
+	soc(t, azuretest.Config{ARM: azuretest.ARM{Unregistered: []string{"Microsoft.SecurityInsights"}}}, nil, func(t *testing.T, srv *azuretest.Server, w *azure.SentinelWorkspace) {
+		_, err := w.CreateIncident(t.Context(), alert)
+		if api, ok := errors.AsType[*azure.APIError](err); !ok || !strings.Contains(api.Hint, "register") || sent(srv, http.MethodPut, "") != 0 {
+			t.Errorf("got %v", err)
+		}
+		srv.RegisterProvider("microsoft.securityinsights")
+		if _, err := w.CreateIncident(t.Context(), alert); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Who gives up after the last round says that nothing was changed: it must be so.
+func TestALostAnswerOfTheLastRound(t *testing.T) {
+	soc(t, azuretest.Config{}, nil, func(t *testing.T, srv *azuretest.Server, w *azure.SentinelWorkspace) {
+		id := srv.AddSentinelIncident(azuretest.SentinelIncident{})
+		calls := 0
+		i, err := w.UpdateIncident(t.Context(), id, func(i *azure.SentinelIncident) error {
+			if calls++; calls < 5 {
+				srv.SetSentinelProperty(id, "description", json.RawMessage(fmt.Sprint(calls)))
+			} else {
+				srv.Faults().Add(fault.Rule{Kind: fault.LoseResponse, Method: http.MethodPut, Path: "/subscriptions", Count: 1})
+			}
+			i.Status = azure.SentinelActive
+			return nil
+		})
+		if err != nil || calls != 5 || i.Status != azure.SentinelActive {
+			t.Errorf("%d calls, %+v, %v", calls, i, err)
+		}
+	})
+	// Nothing came of it: an error like any other.
+	soc(t, azuretest.Config{}, nil, func(t *testing.T, srv *azuretest.Server, w *azure.SentinelWorkspace) {
+		id := srv.AddSentinelIncident(azuretest.SentinelIncident{})
+		calls := 0
+		_, err := w.UpdateIncident(t.Context(), id, func(i *azure.SentinelIncident) error {
+			calls++
+			srv.SetSentinelProperty(id, "description", json.RawMessage(fmt.Sprint(calls)))
+			srv.Faults().Add(fault.Rule{Kind: fault.Status, Status: 503, Method: http.MethodPut, Path: "/subscriptions", Count: 1})
+			i.Status = azure.SentinelActive
+			return nil
+		})
+		if !errors.Is(err, azure.ErrConflict) || calls != 5 {
+			t.Errorf("%d calls, %v", calls, err)
 		}
 	})
 }

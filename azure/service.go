@@ -146,8 +146,8 @@ func (s *service) exchange(ctx context.Context, r request) (*reply, error) {
 	// A caller's retry options in the context would bring azcore's retries back
 	// under ours.
 	ctx = policy.WithRetryOptions(ctx, policy.RetryOptions{MaxRetries: -1})
-	var noToken error
-	ctx = context.WithValue(ctx, noTokenKey{}, &noToken)
+	noted := &notes{}
+	ctx = context.WithValue(ctx, notesKey{}, noted)
 	if !r.stays && len(s.endpoint.alternates) > 0 {
 		ctx = movable(ctx, r.call.Kind)
 	}
@@ -171,10 +171,7 @@ func (s *service) exchange(ctx context.Context, r request) (*reply, error) {
 	}
 	begin := time.Now()
 	resp, err := s.pipeline.Do(req)
-	if err = unlessArrived(resp, err); err != nil {
-		if noToken != nil { // azcore gives the context's error in its place
-			err = noToken
-		}
+	if err = noted.or(unlessArrived(resp, err)); err != nil {
 		return nil, err
 	}
 	body, err := runtime.Payload(resp)

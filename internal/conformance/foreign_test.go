@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,12 +18,17 @@ import (
 	"github.com/jurymast/jurymast/falcon/falcontest"
 )
 
-// foreigner is a simulated cloud of us-2 for programs that know nothing of it:
-// they find it by a proxy and a certificate authority, as they would a company's.
-type foreigner struct {
+// programs are those that know nothing of a simulated cloud: they find it by a proxy
+// and a certificate authority, as they would a company's.
+type programs struct {
 	*testing.T
-	srv *falcontest.Server
 	env []string
+}
+
+// foreigner is a simulated cloud of us-2 for them.
+type foreigner struct {
+	*programs
+	srv *falcontest.Server
 }
 
 const (
@@ -47,6 +53,14 @@ func openForeign(t *testing.T) *foreigner {
 		t.Fatal(err)
 	}
 	t.Cleanup(srv.Close)
+	return &foreigner{openPrograms(t, srv, "FALCON_CLIENT_ID="+falcontest.ClientID, "FALCON_CLIENT_SECRET="+falcontest.ClientSecret), srv}
+}
+
+func openPrograms(t *testing.T, srv interface {
+	Proxy() (*url.URL, error)
+	CAPEM() []byte
+}, env ...string,
+) *programs {
 	proxy, err := srv.Proxy()
 	if err != nil {
 		t.Fatal(err)
@@ -55,14 +69,13 @@ func openForeign(t *testing.T) *foreigner {
 	if err := os.WriteFile(ca, srv.CAPEM(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return &foreigner{T: t, srv: srv, env: []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(),
-		"HTTPS_PROXY=" + proxy.String(), "SSL_CERT_FILE=" + ca, "NODE_EXTRA_CA_CERTS=" + ca,
-		"FALCON_CLIENT_ID=" + falcontest.ClientID, "FALCON_CLIENT_SECRET=" + falcontest.ClientSecret,
-	}}
+	return &programs{t, append(
+		env, "PATH="+os.Getenv("PATH"), "HOME="+t.TempDir(),
+		"HTTPS_PROXY="+proxy.String(), "SSL_CERT_FILE="+ca, "NODE_EXTRA_CA_CERTS="+ca,
+	)}
 }
 
-func (f *foreigner) command(program string, args ...string) *exec.Cmd {
+func (f *programs) command(program string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(f.Context(), program, args...)
 	cmd.Env, cmd.WaitDelay = f.env, 10*time.Second
 	cmd.Stderr = f.Output()
@@ -70,7 +83,7 @@ func (f *foreigner) command(program string, args ...string) *exec.Cmd {
 }
 
 // run runs a program to its end and returns what it printed.
-func (f *foreigner) run(cmd *exec.Cmd) string {
+func (f *programs) run(cmd *exec.Cmd) string {
 	f.Helper()
 	out, err := cmd.Output()
 	if err != nil {
@@ -174,7 +187,7 @@ func TestGofalconsExamples(t *testing.T) {
 }
 
 // start runs a program until the test ends and returns what it prints, by lines.
-func (f *foreigner) start(cmd *exec.Cmd) <-chan string {
+func (f *programs) start(cmd *exec.Cmd) <-chan string {
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		f.Fatal(err)
@@ -217,30 +230,38 @@ func waitFor(t *testing.T, lines <-chan string, line string) {
 	}
 }
 
-// The community's client for JavaScript, from the npm registry.
-func TestFalconJS(t *testing.T) {
-	onlyForeign(t)
-	f := openForeign(t)
+// javascript puts a program of testdata beside packages of the npm registry.
+func javascript(t *testing.T, name string, packages ...string) (program string) {
 	npm, err := exec.LookPath("npm")
 	if err != nil {
 		t.Skip("there is no npm")
 	}
 	dir := t.TempDir()
-	program, err := os.ReadFile("testdata/falconjs.mjs")
+	text, err := os.ReadFile(filepath.Join("testdata", name))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "falconjs.mjs"), program, 0o600); err != nil {
+	program = filepath.Join(dir, name)
+	if err := os.WriteFile(program, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	install := exec.CommandContext(t.Context(), npm, "install", "--no-save", "--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund",
-		"crowdstrike-falcon@0.7.0", "node-fetch@2.7.0", "https-proxy-agent@7.0.6")
+	install := exec.CommandContext(t.Context(), npm, append([]string{
+		"install", "--no-save", "--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund",
+	}, packages...)...)
 	install.Dir = dir
 	if out, err := install.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
+	return program
+}
+
+// The community's client for JavaScript, from the npm registry.
+func TestFalconJS(t *testing.T) {
+	onlyForeign(t)
+	f := openForeign(t)
+	program := javascript(t, "falconjs.mjs", "crowdstrike-falcon@0.7.0", "node-fetch@2.7.0", "https-proxy-agent@7.0.6")
 	want := f.srv.Publish(0, "EppDetectionSummaryEvent", f.srv.Detection(workstation, 70))
-	out := f.run(f.command("node", filepath.Join(dir, "falconjs.mjs")))
+	out := f.run(f.command("node", program))
 	lines := strings.Split(strings.TrimSpace(out), "\n")
 	var got struct {
 		Hosts, Alerts []string

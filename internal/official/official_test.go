@@ -3,7 +3,6 @@ package official
 import (
 	"context"
 	"errors"
-	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -25,35 +24,37 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
-	tokens       = "/" + azuretest.TenantID + "/oauth2/"
-	uploads      = "/dataCollectionRules/"
-	subscription = "00000000-0000-0000-0000-000000000001"
-	arm          = "/subscriptions/"
+	tokens  = "/" + azuretest.TenantID + "/oauth2/"
+	uploads = "/dataCollectionRules/"
+	arm     = "/subscriptions/"
+	stream  = "Custom-Alerts_CL"
 )
 
-// env is a simulated Microsoft and the official clients under Jurymast. What the
-// simulator does not serve, its fault plan answers (answer).
+// env is a simulated Microsoft and the official clients under Jurymast.
 type env struct {
 	*testing.T
 	srv *azuretest.Server
 	c   *azure.Client
 }
 
-func open(t *testing.T, change func(*azure.Config), test func(*env)) {
+func open(t *testing.T, change func(*azure.Config, *azuretest.Config), test func(*env)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		srv, err := azuretest.NewServer(azuretest.Config{InMemory: true})
+		cloud := azuretest.Config{
+			InMemory:    true,
+			CloudScores: []azuretest.CloudScore{{Current: 3, Max: 5}},
+			Collections: []azuretest.Collection{{Streams: map[string][]azuretest.Column{stream: {{Name: "a", Type: "int"}}}}},
+		}
+		cfg := azure.Config{TenantID: azuretest.TenantID, ClientID: azuretest.ClientID, ClientSecret: azuretest.ClientSecret}
+		if change != nil {
+			change(&cfg, &cloud)
+		}
+		srv, err := azuretest.NewServer(cloud)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer srv.Close()
-		cfg := azure.Config{
-			TenantID: azuretest.TenantID, ClientID: azuretest.ClientID, ClientSecret: azuretest.ClientSecret,
-			HTTPClient: srv.Client(), AuthorityURL: srv.URL(), ManagementURL: srv.URL(),
-		}
-		if change != nil {
-			change(&cfg)
-		}
+		cfg.HTTPClient, cfg.AuthorityURL, cfg.ManagementURL = srv.Client(), srv.URL(), srv.URL()
 		c, err := azure.New(cfg)
 		if err != nil {
 			t.Fatal(err)
@@ -67,12 +68,20 @@ func open(t *testing.T, change func(*azure.Config), test func(*env)) {
 	})
 }
 
-// answer is what comes to the next count requests below path; 0 is all.
-func (e *env) answer(path string, status, count int, body string) func() {
-	return e.srv.Faults().Add(fault.Rule{
-		Kind: fault.Status, Path: path, Status: status, Count: count, Body: body,
-		Header: http.Header{"Content-Type": {"application/json"}},
-	})
+// fail makes the next count requests below path end in kind; 0 is all.
+func (e *env) fail(path string, kind fault.Kind, count int) {
+	e.srv.Faults().Add(fault.Rule{Kind: kind, Status: 503, Path: path, Count: count})
+}
+
+// rows are how many rows of uploads are stored.
+func (e *env) rows() int {
+	rows := e.srv.Rows(azuretest.RuleID, stream)
+	for _, raw := range rows {
+		if !strings.Contains(string(raw), `"a":1`) {
+			e.Errorf("stored %s", raw)
+		}
+	}
+	return len(rows)
 }
 
 func (e *env) requests(path string) (out []azuretest.Request) {
@@ -85,16 +94,16 @@ func (e *env) requests(path string) (out []azuretest.Request) {
 }
 
 func (e *env) upload(ctx context.Context) error {
-	c, err := azlogs.NewClient(e.srv.URL(), e.c.Credential(), &azlogs.ClientOptions{ClientOptions: e.c.ClientOptions()})
+	c, err := azlogs.NewClient("https://"+azuretest.IngestHost, e.c.Credential(), &azlogs.ClientOptions{ClientOptions: e.c.ClientOptions()})
 	if err != nil {
 		e.Fatal(err)
 	}
-	_, err = c.Upload(ctx, "dcr-1", "Custom-Alerts_CL", []byte(`[{"a":1}]`), nil)
+	_, err = c.Upload(ctx, azuretest.RuleID, stream, []byte(`[{"a":1}]`), nil)
 	return err
 }
 
 func (e *env) scores() *armsecurity.SecureScoresClient {
-	c, err := armsecurity.NewSecureScoresClient(subscription, e.c.Credential(), e.c.ARMOptions())
+	c, err := armsecurity.NewSecureScoresClient(azuretest.SubscriptionID, e.c.Credential(), e.c.ARMOptions())
 	if err != nil {
 		e.Fatal(err)
 	}
@@ -116,8 +125,6 @@ func (e *env) list(ctx context.Context) (names []string, err error) {
 	return names, nil
 }
 
-const score = `{"value":[{"id":"/x","name":"ascScore","type":"Microsoft.Security/secureScores","properties":{"displayName":"ASC score"}}]}`
-
 func responded(err error) int {
 	if r, ok := errors.AsType[*azcore.ResponseError](err); ok {
 		return r.StatusCode
@@ -128,33 +135,36 @@ func responded(err error) int {
 // azlogs and azcore send a POST again after a 503, and with it the logs. Who can
 // live with doubles says so.
 func TestAnUploadIsSentAgainOnlyIfTheCallerSaysSo(t *testing.T) {
-	open(t, nil, func(e *env) {
-		e.answer(uploads, 503, 1, "")
-		e.answer(uploads, 204, 0, "")
-		// Options in the context must not bring azcore's retries back.
-		ctx := policy.WithRetryOptions(e.Context(), policy.RetryOptions{RetryDelay: time.Millisecond})
-		if err := e.upload(ctx); responded(err) != 503 || len(e.requests(uploads)) != 1 {
-			t.Errorf("%v after %d requests", err, len(e.requests(uploads)))
-		}
-	})
-	open(t, nil, func(e *env) {
-		e.answer(uploads, 503, 1, "")
-		e.answer(uploads, 204, 0, "")
-		ctx := resilience.WithCall(e.Context(), resilience.Call{Name: "upload", Kind: resilience.Idempotent})
-		if err := e.upload(ctx); err != nil {
-			t.Error(err)
-		}
-		sent := e.requests(uploads)
-		if len(sent) != 2 || string(sent[1].Body) != `[{"a":1}]` {
-			t.Errorf("%d requests", len(sent))
-		}
-	})
+	// Options in the context must not bring azcore's retries back.
+	retry := policy.RetryOptions{RetryDelay: time.Millisecond}
+	again := resilience.Call{Name: "upload", Kind: resilience.Idempotent}
+	for _, kind := range []fault.Kind{fault.Status, fault.LoseResponse} {
+		open(t, nil, func(e *env) {
+			e.fail(uploads, kind, 1)
+			err := e.upload(policy.WithRetryOptions(e.Context(), retry))
+			if n := len(e.requests(uploads)); err == nil || kind == fault.Status && responded(err) != 503 || n != 1 {
+				t.Errorf("%v: %v after %d requests", kind, err, n)
+			}
+		})
+		open(t, nil, func(e *env) {
+			e.fail(uploads, kind, 1)
+			if err := e.upload(resilience.WithCall(e.Context(), again)); err != nil {
+				t.Errorf("%v: %v", kind, err)
+			}
+			want := 1
+			if kind == fault.LoseResponse { // the doubles
+				want = 2
+			}
+			if n := e.rows(); n != want || len(e.requests(uploads)) != 2 {
+				t.Errorf("%v: %d rows of %d requests", kind, n, len(e.requests(uploads)))
+			}
+		})
+	}
 }
 
 func TestARMReadsAreRetriedByOurPolicy(t *testing.T) {
 	open(t, nil, func(e *env) {
-		e.answer(arm, 503, 2, "")
-		e.answer(arm, 200, 0, score)
+		e.fail(arm, fault.Status, 2)
 		begin := time.Now()
 		names, err := e.list(e.Context())
 		if err != nil || len(names) != 1 || names[0] != "ascScore" {
@@ -172,11 +182,11 @@ func TestTheBreakerIsOurs(t *testing.T) {
 		if _, err := e.c.Credential().GetToken(e.Context(), policy.TokenRequestOptions{Scopes: []string{"https://monitor.azure.com//.default"}}); err != nil {
 			t.Fatal(err)
 		}
-		e.answer(uploads, 503, 0, "")
+		e.fail(uploads, fault.Status, 0)
 		for range 200 {
 			_ = e.upload(e.Context())
 		}
-		p := e.c.Policies()["azure.azuretest.example"]
+		p := e.c.Policies()["azure."+azuretest.IngestHost]
 		if p == nil || p.State() != resilience.Opened {
 			t.Fatalf("policies: %v", e.c.Policies())
 		}
@@ -194,8 +204,6 @@ func TestTheBreakerIsOurs(t *testing.T) {
 // longer than they want to, and get another one when it is challenged.
 func TestTheTokensAreOurs(t *testing.T) {
 	open(t, nil, func(e *env) {
-		e.answer(uploads, 204, 0, "")
-		e.answer(arm, 200, 0, score)
 		for range 5 {
 			if err := e.upload(e.Context()); err != nil {
 				t.Error(err)
@@ -204,8 +212,8 @@ func TestTheTokensAreOurs(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if n := e.srv.Tokens(); n != 2 {
-			t.Errorf("%d tokens for two scopes", n)
+		if n := e.srv.Tokens(); n != 2 || e.rows() != 5 {
+			t.Errorf("%d tokens for two scopes, %d rows of 5", n, e.rows())
 		}
 		if a, b := e.requests(uploads)[0].Header.Get("Authorization"), e.requests(uploads)[4].Header.Get("Authorization"); a == "" || a != b {
 			t.Error("the uploads had different tokens, or none")
@@ -233,11 +241,9 @@ func TestTheTokensAreOurs(t *testing.T) {
 		if _, err := e.c.Credential().GetToken(e.Context(), policy.TokenRequestOptions{Scopes: []string{"https://monitor.azure.com//.default"}}); err != nil {
 			t.Fatal(err)
 		}
-		e.srv.Faults().Add(fault.Rule{
-			Kind: fault.Status, Path: uploads, Status: 401, Count: 1,
-			Header: http.Header{"WWW-Authenticate": {`Bearer error="insufficient_claims", claims="eyJhY2Nlc3NfdG9rZW4iOnsibmJmIjp7InZhbHVlIjoiMSJ9fX0="`}},
-		})
-		e.answer(uploads, 204, 0, "")
+		if err := e.srv.ChallengeCAE(`{"access_token":{"nbf":{"value":"1"}}}`); err != nil {
+			t.Fatal(err)
+		}
 		if err := e.upload(e.Context()); err != nil {
 			t.Error(err)
 		}
@@ -250,8 +256,9 @@ func TestTheTokensAreOurs(t *testing.T) {
 
 // 1.5: an arm client registers the provider behind the caller's back.
 func TestNothingIsRegistered(t *testing.T) {
-	open(t, nil, func(e *env) {
-		e.answer(arm, 409, 0, `{"error":{"code":"MissingSubscriptionRegistration","message":"The subscription is not registered to use namespace 'Microsoft.Security'."}}`)
+	open(t, func(_ *azure.Config, cloud *azuretest.Config) {
+		cloud.ARM.Unregistered = []string{"Microsoft.Security"}
+	}, func(e *env) {
 		if _, err := e.scores().Get(e.Context(), "ascScore", nil); responded(err) != 409 || len(e.requests(arm)) != 1 {
 			t.Errorf("%v after %d requests", err, len(e.requests(arm)))
 		}
@@ -259,7 +266,7 @@ func TestNothingIsRegistered(t *testing.T) {
 }
 
 func TestReadOnlyRefusesOfficialEffects(t *testing.T) {
-	open(t, func(cfg *azure.Config) { cfg.ReadOnly = true }, func(e *env) {
+	open(t, func(cfg *azure.Config, _ *azuretest.Config) { cfg.ReadOnly = true }, func(e *env) {
 		if err := e.upload(e.Context()); !errors.Is(err, azure.ErrReadOnly) || len(e.srv.Requests()) != 0 {
 			t.Errorf("%v after %d requests", err, len(e.srv.Requests()))
 		}
