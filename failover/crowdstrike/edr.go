@@ -22,7 +22,13 @@ import (
 // Scopes: Hosts read and Hosts write.
 func EDR(c *falcon.Client) edr.Driver {
 	d := &endpoints{c}
-	return edr.Driver{Provider: c.Name(), Find: d, Isolate: d, Probe: d}
+	return edr.Driver{
+		Provider: c.Name(), Find: d, Isolate: d, Probe: d,
+		// All calls of a customer spend one quota (facts/falcon.md 2.1). A containment takes
+		// three: the host by its name, its state, and the action.
+		Limits:    []edr.Limit{{Window: resilience.Window{Calls: 6000, Per: time.Minute}, Cost: 3}},
+		SeenEvery: time.Hour, // assumed: how often last_seen moves is not documented
+	}
 }
 
 type endpoints struct{ c *falcon.Client }
@@ -74,6 +80,9 @@ func record(h falcon.Host) edr.Record {
 		r.FQDN = h.Hostname
 	case strings.Contains(h.MachineDomain, "."): // a NetBIOS domain is no DNS name
 		r.FQDN = h.Hostname + "." + h.MachineDomain
+	}
+	if h.ReducedFunctionality {
+		r.Impaired = "reduced functionality mode"
 	}
 	if h.MACAddress != "" {
 		r.MACs = []string{h.MACAddress}

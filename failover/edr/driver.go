@@ -20,6 +20,10 @@ type Driver struct {
 	Find     Finder
 	Isolate  Isolator
 	Probe    Prober
+	// Limits are the vendor's quotas that a containment spends; none: not known.
+	Limits []Limit
+	// SeenEvery is how old Record.LastSeen of an agent that runs may be. Default 24 h.
+	SeenEvery time.Duration
 }
 
 // Finder finds a vendor's records of hosts. Implementations are safe for
@@ -113,6 +117,7 @@ type Record struct {
 	EntraID  string // the device's id in Entra; not unique where a machine was onboarded again
 	State    State
 	LastSeen time.Time
+	Impaired string    // why its agent, though it runs, does less than it should; "" if nothing says so
 	AsOf     time.Time // when it was read
 	Native   any       // the vendor client's own type
 }

@@ -11,10 +11,10 @@ import (
 )
 
 // Hosts lists the hosts of all vendors, merged by name, in order of their names.
-// A vendor that failed is a gap: its hosts, and its half of the others, are
-// missing.
+// A vendor that failed, or whose list matches ErrImplausible, is a gap: its hosts,
+// and its half of the others, are missing.
 func (f *Fleet) Hosts(ctx context.Context) (failover.Result[[]Host], error) {
-	found, err := f.records(ctx, "hosts", Query{})
+	found, err := f.believed(ctx)(f.records(ctx, "hosts", Query{}))
 	out := failover.Result[[]Host]{Served: found.Served, Gaps: found.Gaps}
 	byName := map[string][]Record{}
 	for _, answer := range found.Value {
