@@ -78,8 +78,12 @@ func (l listing) sketch() sketch {
 	return sketch{Count: len(l), Sample: slices.Clone(l[:min(len(l), sampleSize)])}
 }
 
-// sampleSize keeps a share estimated to 3 points in a hundred (one standard deviation).
-const sampleSize = 256
+// A sample tells half of it to 8 hosts (one standard deviation): three times that is
+// left open.
+const (
+	sampleSize  = 256
+	sampleError = 24
+)
 
 // sketch is how many hosts a list had, and a sample of them: those with the smallest
 // hashes, which are a fair one, and all of them in a small fleet.
@@ -110,6 +114,9 @@ func (s sketch) survivesIn(l listing) bool {
 	kept := s.kept(l)
 	if s.Count < smallFleet {
 		return s.Count == 0 || kept > 0
+	}
+	if s.Count > len(s.Sample) {
+		kept += sampleError
 	}
 	return 2*len(l) >= s.Count && 2*kept >= len(s.Sample)
 }

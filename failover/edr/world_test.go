@@ -95,3 +95,7 @@ func (w *world) effects() (falconContains, defenderIsolates int) {
 }
 
 const actionsPath = "/devices/entities/devices-actions"
+
+func (w *world) drivers() []edr.Driver {
+	return []edr.Driver{crowdstrike.EDR(w.falcon), microsoft.EDR(w.azure)}
+}
