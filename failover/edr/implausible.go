@@ -31,9 +31,7 @@ type doubt struct {
 func (b belief) judge(l listing, now time.Time, after time.Duration) (belief, bool) {
 	fresh := belief{List: l.sketch(), At: now}
 	switch {
-	case b.At.IsZero():
-		return fresh, true
-	case b.List.survivesIn(l):
+	case b.List.survivesIn(l): // the first list does: nothing was there before
 		b.Doubt = nil
 		if grew := b.List.allIn(l) && len(l) > b.List.Count; grew || now.Sub(b.At) >= after {
 			return fresh, true

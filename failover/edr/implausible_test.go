@@ -76,7 +76,8 @@ func TestHowADoubtEnds(t *testing.T) {
 		"little by little, quickly":              {{0, all, true}, {1, ids(0, 700), true}, {2, ids(0, 490), false}},
 		"little by little, slowly":               {{0, all, true}, {10, ids(0, 700), true}, {20, ids(0, 490), true}},
 		"grown and shrunk again":                 {{0, all, true}, {1, ids(0, 3000), true}, {2, all, false}},
-		"one after the other are others, soon":   {{0, all, true}, {1, ids(300, 1300), true}, {2, ids(600, 1600), false}},
+		"one after the other are others, soon":   {{0, all, true}, {1, ids(300, 1300), true}, {2, ids(650, 1650), false}},
+		"the same, while they grow":              {{0, all, true}, {1, ids(300, 1310), true}, {2, ids(650, 1670), false}},
 	} {
 		var b belief
 		for _, p := range polls {
@@ -84,6 +85,25 @@ func TestHowADoubtEnds(t *testing.T) {
 			if b, ok = restart(t, b).judge(p.list, time.Unix(0, 0).Add(time.Duration(p.minute)*time.Minute), 10*time.Minute); ok != p.want {
 				t.Errorf("%s: minute %d: %v", name, p.minute, ok)
 			}
+		}
+	}
+}
+
+// Two polls of one moment are two.
+func TestWhatHasToBeWrittenDown(t *testing.T) {
+	now := time.Unix(0, 0)
+	b := belief{List: ids(0, 20).sketch(), At: now}
+	doubted := belief{List: b.List, At: now, Doubt: &doubt{ids(0, 5).sketch(), now}}
+	for name, other := range map[string]belief{
+		"grown":         {List: ids(0, 21).sketch(), At: now},
+		"others":        {List: ids(1, 21).sketch(), At: now},
+		"later":         {List: b.List, At: now.Add(time.Second)},
+		"doubted":       doubted,
+		"doubted anew":  {List: b.List, At: now, Doubt: &doubt{ids(0, 5).sketch(), now.Add(time.Second)}},
+		"another doubt": {List: b.List, At: now, Doubt: &doubt{ids(0, 4).sketch(), now}},
+	} {
+		if b.equal(other) || other.equal(b) || name != "doubted" && doubted.equal(other) || !other.equal(other) {
+			t.Errorf("%s: equal", name)
 		}
 	}
 }
