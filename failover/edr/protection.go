@@ -47,6 +47,7 @@ type ProtectionReport struct {
 type HostProtection struct {
 	Host      Host
 	Verdict   Protection
+	By        []string  // the vendors that cover it; of records of perhaps two machines, the first
 	Heartbeat time.Time // zero if none is known
 }
 
@@ -86,12 +87,18 @@ func (f *Fleet) protection(hosts failover.Result[[]Host], beats heartbeats, now 
 		if j.names.rivals(i, "") {
 			last = time.Time{} // it may be the other's, while this record is an old one
 		}
-		r.Hosts = append(r.Hosts, HostProtection{h, j.judge(i, last), last})
+		p := HostProtection{Host: h, Verdict: j.judge(i, last), Heartbeat: last}
+		for k, w := range j.words {
+			if w == covered {
+				p.By = append(p.By, j.drivers[k].Provider)
+			}
+		}
+		r.Hosts = append(r.Hosts, p)
 	}
 	for _, same := range beats {
 		for _, b := range same {
 			if !b.claimed {
-				r.Hosts = append(r.Hosts, HostProtection{Host{Name: strings.ToLower(b.name)}, j.stranger(b.last), b.last})
+				r.Hosts = append(r.Hosts, HostProtection{Host: Host{Name: strings.ToLower(b.name)}, Verdict: j.stranger(b.last), Heartbeat: b.last})
 			}
 		}
 	}

@@ -27,6 +27,9 @@ func (w *world) verdict(t *testing.T, ctx context.Context) (edr.Protection, fail
 		t.Errorf("the counts are not of all hosts: %+v", r)
 	}
 	for _, h := range r.Hosts {
+		if len(h.By) != max(0, int(h.Verdict)-1) {
+			t.Errorf("%s is %v, by %v", h.Host.Name, h.Verdict, h.By)
+		}
 		if strings.HasPrefix(h.Host.Name, "ws-001") {
 			return h.Verdict, res
 		}
@@ -117,7 +120,7 @@ func TestProtectionWithoutAWitness(t *testing.T) {
 	run(t, setup{}, func(t *testing.T, w *world) {
 		w.Azure.RemoveMachine(twin.DefenderID(1))
 		got, res := w.verdict(t, failover.WithOnly(t.Context(), "falcon/us-1"))
-		if got != edr.SingleCovered || res.Complete() {
+		if got != edr.SingleCovered || res.Complete() || res.Value.Hosts[1].By[0] != "falcon/us-1" {
 			t.Errorf("%v, %v", got, res.Gaps)
 		}
 		w.Falcon.Faults().Add(fault.Rule{Kind: fault.Refuse})
