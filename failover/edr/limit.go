@@ -19,7 +19,7 @@ type Limit struct {
 func checkLimits(limits []Limit) error {
 	for i, l := range limits {
 		if l.Cost < 1 || l.Window.Calls < l.Cost || l.Window.Per <= 0 {
-			return fmt.Errorf("Limits[%d] is %d of %d calls in %v: no containment ever fits: Cost and Per must be positive, and Calls at least Cost",
+			return fmt.Errorf("its Limits[%d] are %d of %d calls in %v: no containment ever fits: Cost and Per must be positive, and Calls at least Cost",
 				i, l.Cost, l.Window.Calls, l.Window.Per)
 		}
 	}
@@ -35,9 +35,6 @@ func fastest(n int, limits []Limit) time.Duration {
 	}
 	at := make([]time.Duration, n)
 	for i := range at {
-		if i > 0 {
-			at[i] = at[i-1]
-		}
 		for _, l := range limits {
 			// The one that is a whole window before it must have left the window.
 			if before := i - l.Window.Calls/l.Cost; before >= 0 {
