@@ -24,7 +24,13 @@ import (
 // Scopes: Hosts read and Hosts write.
 func EDR(c *falcon.Client) edr.Driver {
 	d := &endpoints{c}
-	return edr.Driver{Provider: c.Name(), Find: d, Isolate: d, Held: d, Probe: d}
+	return edr.Driver{
+		Provider: c.Name(), Find: d, Isolate: d, Held: d, Probe: d,
+		// All calls of a customer spend one quota (facts/falcon.md 2.1). A containment takes
+		// three: the host by its name, its state, and the action.
+		Limits:    []edr.Limit{{Window: resilience.Window{Calls: 6000, Per: time.Minute}, Cost: 3}},
+		SeenEvery: time.Hour, // assumed: how often last_seen moves is not documented
+	}
 }
 
 type endpoints struct{ c *falcon.Client }
@@ -92,6 +98,9 @@ func record(h falcon.Host) edr.Record {
 		r.FQDN = h.Hostname
 	case strings.Contains(h.MachineDomain, "."): // a NetBIOS domain is no DNS name
 		r.FQDN = h.Hostname + "." + h.MachineDomain
+	}
+	if h.ReducedFunctionality {
+		r.Impaired = "reduced functionality mode"
 	}
 	for _, mac := range []string{h.MACAddress, connection(h)} {
 		if mac != "" && !slices.Contains(r.MACs, mac) {

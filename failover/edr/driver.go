@@ -21,6 +21,10 @@ type Driver struct {
 	Isolate  Isolator
 	Held     Holder
 	Probe    Prober
+	// Limits are the vendor's quotas that a containment spends; none: not known.
+	Limits []Limit
+	// SeenEvery is how old Record.LastSeen of an agent that runs may be. Default 24 h.
+	SeenEvery time.Duration
 }
 
 // Finder finds a vendor's records of hosts. Implementations are safe for
@@ -128,6 +132,7 @@ type Record struct {
 	// FirstSeen is when the record was made; a re-imaged machine has a new one.
 	FirstSeen time.Time
 	LastSeen  time.Time
+	Impaired  string    // why its agent, though it runs, does less than it should; "" if nothing says so
 	AsOf      time.Time // when it was read
 	Native    any       // the vendor client's own type
 }

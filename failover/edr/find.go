@@ -12,10 +12,10 @@ import (
 // Hosts lists the hosts of all vendors in order of their names: the records of a
 // name are one host, one record of each vendor, unless there are several or they
 // contradict each other; then keys of the machine and links decide, or each stays alone.
-// A vendor that failed is a gap: its hosts, and its half of the others, are
-// missing.
+// A vendor that failed, or whose list matches ErrImplausible, is a gap: its hosts, and
+// its half of the others, are missing.
 func (f *Fleet) Hosts(ctx context.Context) (failover.Result[[]Host], error) {
-	found, err := f.records(ctx, "hosts", Query{})
+	found, err := f.believed(ctx)(f.records(ctx, "hosts", Query{}))
 	out := failover.Result[[]Host]{Served: found.Served, Gaps: found.Gaps}
 	known, gaps := f.known(ctx, nil)
 	out.Gaps = append(out.Gaps, gaps...)

@@ -61,6 +61,15 @@ type Config struct {
 	// LinkTTL is how long a link that was learned is kept without being proven again.
 	// Default 90 days.
 	LinkTTL time.Duration
+	// SilentAfter is how old the last sign of life of a host may be for it to count as
+	// alive. Default 7 days, after which Defender calls a device inactive too: less would
+	// take holidays for failures, and its records alone may be a day old.
+	SilentAfter time.Duration
+	// BelieveAfter is how long a list that lost most of its hosts must stay the same to
+	// be believed; see ErrImplausible. Default 10 min.
+	BelieveAfter time.Duration
+	// Heartbeats, if not nil, is a witness beside the vendors for Protection.
+	Heartbeats Heartbeats
 
 	TracerProvider trace.TracerProvider // default: the global one
 	MeterProvider  metric.MeterProvider // default: the global one
@@ -108,6 +117,12 @@ func New(cfg Config) (*Fleet, error) {
 	if cfg.LinkTTL == 0 {
 		cfg.LinkTTL = 90 * 24 * time.Hour
 	}
+	if cfg.SilentAfter == 0 {
+		cfg.SilentAfter = 7 * 24 * time.Hour
+	}
+	if cfg.BelieveAfter == 0 {
+		cfg.BelieveAfter = 10 * time.Minute
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -115,6 +130,9 @@ func New(cfg Config) (*Fleet, error) {
 	for i, d := range cfg.Drivers {
 		if d.Find == nil || d.Isolate == nil {
 			return nil, fmt.Errorf("edr: Config.Drivers[%d] (%s) cannot find or isolate hosts: a fleet needs both abilities", i, d.Provider)
+		}
+		if err := checkLimits(d.Limits); err != nil {
+			return nil, fmt.Errorf("edr: Config.Drivers[%d] (%s): %w", i, d.Provider, err)
 		}
 		members = append(members, failover.Member[Driver]{ID: d.Provider, Value: d})
 	}

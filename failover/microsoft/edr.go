@@ -13,6 +13,7 @@ import (
 	"github.com/jurymast/jurymast/azure"
 	"github.com/jurymast/jurymast/failover"
 	"github.com/jurymast/jurymast/failover/edr"
+	"github.com/jurymast/jurymast/resilience"
 )
 
 // EDR makes Defender for Endpoint a driver of edr.Fleet. The provider's id is
@@ -22,7 +23,17 @@ import (
 // the newest machine action that isolated or released it.
 func EDR(c *azure.Client) edr.Driver {
 	d := &endpoints{c.Defender}
-	return edr.Driver{Provider: c.Defender.Name(), Find: d, Isolate: d, Held: d, Probe: d}
+	return edr.Driver{
+		Provider: c.Defender.Name(), Find: d, Isolate: d, Held: d, Probe: d,
+		// Each operation has a quota of its own (facts/microsoft.md 2.2), and a containment
+		// takes one call of each of three: the machines by name, the machine's actions, and
+		// isolate.
+		Limits: []edr.Limit{
+			{Window: resilience.Window{Calls: 100, Per: time.Minute}, Cost: 1},
+			{Window: resilience.Window{Calls: 1500, Per: time.Hour}, Cost: 1},
+		},
+		SeenEvery: 24 * time.Hour, // lastSeen is the last full report (facts/product.md 0.4)
+	}
 }
 
 type endpoints struct{ d *azure.Defender }
@@ -79,6 +90,9 @@ func record(m azure.Machine) edr.Record {
 	}
 	if qualified {
 		r.FQDN = m.ComputerDNSName
+	}
+	if m.HealthStatus != "" && m.HealthStatus != "Active" && m.HealthStatus != "Unknown" {
+		r.Impaired = "health status " + m.HealthStatus
 	}
 	for _, ip := range []string{m.LastIPAddress, m.LastExternalIPAddress} {
 		if ip != "" {
