@@ -76,6 +76,13 @@ func TestExplainTellsWhoWaitsForWhat(t *testing.T) {
 			!strings.Contains(got.String(), "no other for 20s") || !strings.Contains(got.String(), "its breaker refuses calls") {
 			t.Errorf("%s", got)
 		}
+		if err := g.Cordon("a", "drill", "soc"); err != nil {
+			t.Fatal(err)
+		}
+		if got := g.Explain(); got.Failback != nil {
+			t.Errorf("back to a cordoned one: %v", got.Failback)
+		}
+		g.Uncordon("a")
 		// Of a part it tells the part's.
 		part := g.Only(func(m Member[string]) bool { return m.ID == "c" }).Explain()
 		if part.Current != "c" || len(part.Providers) != 1 || part.Failback != nil {

@@ -66,6 +66,12 @@ type rowError struct{ error }
 
 func (rowError) Continues() bool { return true }
 
+// lastRow knows that nothing comes after it.
+type lastRow struct{ error }
+
+func (lastRow) Continues() bool { return false }
+func (e lastRow) Unwrap() error { return e.error }
+
 func TestAStreamFailsOverBeforeItsFirstItemOnly(t *testing.T) {
 	row := rowError{errors.New("unreadable")}
 	denied := fail(resilience.Denied, resilience.Answered)
@@ -83,6 +89,7 @@ func TestAStreamFailsOverBeforeItsFirstItemOnly(t *testing.T) {
 		"goes on after its end":  {append(items("a1"), step{err: down}, step{item: "a2"}), "a1 !", down, 1},
 		"a bad row":              {append(items("a1"), step{err: row}, step{item: "a3"}), "a1 ! a3", nil, -1},
 		"a bad row first":        {[]step{{err: row}, {item: "a2"}}, "! a2", nil, -1},
+		"a row and the end":      {append(items("a1"), step{err: lastRow{down}}, step{item: "a3"}), "a1 !", down, 1},
 		"a bad row last":         {append(items("a1"), step{err: row}), "a1 !", row, -1},
 		"fails after a bad row":  {[]step{{err: row}, {err: down}}, "! !", down, 1},
 		"a row that is not one":  {append(items("a1"), step{err: row}, step{err: down}), "a1 ! !", down, 2},
@@ -250,6 +257,16 @@ func TestStreamsMoveAndFollowThePreference(t *testing.T) {
 		if g.Current() != "b" {
 			t.Fatalf("lists that always break off: %v", g.Explain())
 		}
+		// A list that comes to its end makes its provider well.
+		for _, b := range []error{down, nil, down} {
+			_, _ = collected(Stream(t.Context(), g, reading, lists(map[string][]step{"b": {{err: b}}, "a": items("a1")})))
+			if b == nil {
+				_, _ = collected(Stream(t.Context(), g, reading, lists(good)))
+			}
+		}
+		if e := g.Explain(); e.Providers[1].Failures != 1 {
+			t.Errorf("%v", e)
+		}
 		if got, _ := collected(Stream(t.Context(), g, reading, lists(good))); got != "b1" {
 			t.Errorf("got %q", got)
 		}
@@ -265,6 +282,19 @@ func TestStreamsMoveAndFollowThePreference(t *testing.T) {
 			break
 		}
 	})
+}
+
+// Who does not know what is listed has not failed: those on its plane know it as
+// well as others.
+func TestAStreamThatIsNotFoundIsNoFailure(t *testing.T) {
+	g, err := NewGroup(Config{Capability: "test"}, Member[string]{ID: "a", Value: "a", Plane: "p"}, Member[string]{ID: "b", Value: "b", Plane: "p"}, Member[string]{ID: "c", Value: "c"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	unknown := elsewhere{fail(resilience.NotFound, resilience.Answered)}
+	if got, err := collected(Stream(t.Context(), g, reading, lists(map[string][]step{"a": {{err: unknown}}, "b": items("b1"), "c": items("c1")}))); got != "b1" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
 }
 
 // A consumer that leaves, or panics, leaves nothing behind.
