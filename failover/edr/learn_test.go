@@ -23,9 +23,9 @@ import (
 // store counts what is written, and fails as told.
 type store struct {
 	kv.Store
-	puts, deletes atomic.Int64
-	before        func(key string) // a Put of links
-	get           func(key string) error
+	puts   atomic.Int64
+	before func(key string) // a Put of links
+	get    func(key string) error
 }
 
 func (s *store) Put(ctx context.Context, key string, value []byte, rev uint64) (uint64, error) {
