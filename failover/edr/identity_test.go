@@ -118,3 +118,43 @@ func TestAMachineIsAsSureAsItsWeakestRecord(t *testing.T) {
 		t.Errorf("evidence %q", h.Evidence)
 	}
 }
+
+// What a link says of two records, and they of themselves.
+func TestLinksAndEvidence(t *testing.T) {
+	learned := &Link{Members: []Linked{{Provider: "d", ID: "D1"}, {Provider: "f", ID: "F1"}}, Grade: Strong}
+	elsewhere := &Link{Members: []Linked{{Provider: "d", ID: "D9"}, {Provider: "f", ID: "F1"}}, Grade: Strong}
+	third := &Link{Members: []Linked{{Provider: "f", ID: "F1"}, {Provider: "s", ID: "S1"}}, Grade: Strong}
+	pin := func(l *Link) *Link {
+		p := *l
+		p.Grade, p.Pinned = Exact, &Pin{By: "cmdb", Why: "asset"}
+		return &p
+	}
+	for _, tc := range []struct {
+		name    string
+		link    *Link
+		a, b    string
+		grade   Grade
+		against string
+	}{
+		{"learned", learned, "f:F1 ws", "d:D1 ws", Strong, ""},
+		{"learned, and more is known", learned, "f:F1 ws vm=i", "d:D1 ws vm=i", Exact, ""},
+		{"learned, and contradicted", learned, "f:F1 ws serial=1", "d:D1 ws serial=2", Weak, "serial number"},
+		{"learned of another", elsewhere, "f:F1 ws", "d:D1 ws", Weak, "linked since"},
+		{"learned of another, and proven anew", elsewhere, "f:F1 ws serial=1", "d:D1 ws serial=1", Strong, ""},
+		{"learned with a third vendor", third, "f:F1 ws", "d:D1 ws", Weak, ""},
+		{"pinned", pin(learned), "f:F1 ws", "d:D1 ws", Exact, ""},
+		{"pinned, whatever contradicts", pin(learned), "f:F1 ws serial=1", "d:D1 ws serial=2", Exact, ""},
+		{"pinned to another, whatever proves it", pin(elsewhere), "f:F1 ws serial=1 vm=i", "d:D1 ws serial=1 vm=i", Weak, "pinned by cmdb: asset"},
+	} {
+		a, b := rec(tc.a), rec(tc.b)
+		v := view{links: map[recordID]*Link{}}
+		for _, m := range tc.link.Members {
+			v.links[m.key()] = tc.link
+		}
+		for _, l := range []likeness{v.compare(v.face(&a), v.face(&b)), v.compare(v.face(&b), v.face(&a))} {
+			if l.grade != tc.grade || (l.against == "") != (tc.against == "") || !strings.Contains(l.against, tc.against) {
+				t.Errorf("%s: %v, against %q", tc.name, l.grade, l.against)
+			}
+		}
+	}
+}

@@ -23,9 +23,9 @@ import (
 // store counts what is written, and fails as told.
 type store struct {
 	kv.Store
-	puts, deletes atomic.Int64
-	before        func(key string) // a Put of links
-	get           func(key string) error
+	puts   atomic.Int64
+	before func(key string) // a Put of links
+	get    func(key string) error
 }
 
 func (s *store) Put(ctx context.Context, key string, value []byte, rev uint64) (uint64, error) {
@@ -457,6 +457,17 @@ func TestHalfALinkIsMadeGood(t *testing.T) {
 		if err := s.Store.Delete(t.Context(), e.Key, e.Rev); err != nil {
 			t.Fatal(err)
 		}
+		w.falconDown()
+		for i := range 3 { // whichever it was, half of it is not acted on, from either side
+			for _, q := range []edr.Query{edr.Native("falcon/us-1", twin.FalconID(i)), edr.Native("defender", twin.DefenderID(i))} {
+				found, err := w.fleet.Find(t.Context(), q)
+				if half := len(w.whole(t, s, i)) < 2; half && err == nil && q.Provider == "falcon/us-1" || half && len(found.Value.Records) > 1 {
+					t.Errorf("%s: %+v, %v", q, found.Value, err)
+				}
+			}
+		}
+		w.Falcon.Faults().Heal()
+		time.Sleep(2 * time.Minute)
 		if got := w.learn(t); got.Links != 3 || got.Proven+got.Added != 3 {
 			t.Errorf("%+v", got)
 		}
@@ -468,6 +479,20 @@ func TestHalfALinkIsMadeGood(t *testing.T) {
 			t.Errorf("shards %v, were %v", again, whole)
 		}
 	})
+}
+
+// whole are the copies of the link of host i: two, unless both are in one shard.
+func (w *world) whole(t *testing.T, s *store, i int) (copies []string) {
+	t.Helper()
+	for e, err := range s.Scan(t.Context(), "edr/links/") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(e.Value), twin.FalconID(i)) {
+			copies = append(copies, e.Key)
+		}
+	}
+	return copies
 }
 
 func (w *world) another(s kv.Store) (*edr.Fleet, error) {

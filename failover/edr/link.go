@@ -122,13 +122,13 @@ func (v view) compare(a, b face) likeness {
 		switch {
 		case !known:
 		case m.ID == pair[1].ID:
-			joins = prefer(joins, k)
+			joins = k // and the other's too: see table.agreed
 		default:
 			other = prefer(other, k)
 		}
 	}
 	switch {
-	case joins != nil && joins.Pinned != nil && (other == nil || other.Pinned == nil):
+	case joins != nil && joins.Pinned != nil:
 		evidence := []string{joins.since()}
 		if l.against != "" {
 			evidence[0] += " (although " + l.against + ")"

@@ -13,7 +13,8 @@ func TestCutNames(t *testing.T) {
 		a, b string
 		want bool
 	}{
-		{"ws-1", "ws-1", true}, {"ws-1", "ws-10", false},
+		{"ws-1", "ws-1", true},
+		{"ws-1", "ws-10", false},
 		{"accounting-lapt", "accounting-laptop-07", true},
 		{"accounting-lap", "accounting-laptop-07", false},       // 14
 		{"accounting-lapto", "accounting-laptop-07", false},     // 16
