@@ -56,6 +56,9 @@ func (f *Fleet) containFound(ctx context.Context, found failover.Result[Host], n
 		return res, err
 	}
 	defer func() { after(res.Value.Outcome) }()
+	if named == "" {
+		named = f.holder(ctx, found.Value)
+	}
 	missing := map[string]error{}
 	for _, g := range found.Gaps {
 		missing[g.Provider] = g.Err
@@ -79,6 +82,23 @@ func (f *Fleet) containFound(ctx context.Context, found failover.Result[Host], n
 	}
 	res.Served, res.Gaps = done.Served, done.Gaps
 	return res, err
+}
+
+// holder is the vendor that holds the host already, as far as its record or the ledger
+// tells: calls begin with another one since, and a host is contained at one. "" if none
+// does.
+func (f *Fleet) holder(ctx context.Context, h Host) string {
+	for _, r := range h.Records {
+		if r.State.Holds() {
+			return r.Provider
+		}
+	}
+	for _, r := range h.Records {
+		if e, _, err := f.ledger.get(ctx, r.Provider, r.ID); err == nil && e.Verb == VerbContain && e.Outcome.OK() {
+			return r.Provider
+		}
+	}
+	return ""
 }
 
 // certain refuses to act on records that may be of different machines.

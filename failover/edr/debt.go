@@ -10,6 +10,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/jurymast/jurymast/failover"
+	"github.com/jurymast/jurymast/resilience"
 )
 
 const keyProvider = attribute.Key("jurymast.provider")
@@ -37,6 +38,29 @@ func (f *Fleet) Debts(ctx context.Context) ([]Entry, error) {
 		}
 	}
 	return out, errors.Join(errs...)
+}
+
+// Forget takes an entry out of the ledger that can never be settled, such as that of a
+// host which its vendor does not know any more. Nothing is sent; who forgets it and why
+// is in the audit. It is an error if the ledger has no such entry.
+func (f *Fleet) Forget(ctx context.Context, provider, hostID string, intent Intent) error {
+	if err := intent.validate(); err != nil {
+		return err
+	}
+	e, rev, err := f.ledger.get(ctx, provider, hostID)
+	switch {
+	case err != nil:
+		return wrapLedger(err)
+	case rev == 0:
+		return resilience.Misusef("edr: Forget: the ledger has no entry of %s:%s; Fleet.Ledger lists what it has", provider, hostID)
+	}
+	if err := f.ledger.clear(ctx, provider, hostID); err != nil {
+		return err
+	}
+	r := e.record()
+	r.Verb, r.Intent = VerbForget, intent
+	f.audit(ctx, r, nil)
+	return nil
 }
 
 // alarm says what a sweep left owed.

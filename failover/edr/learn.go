@@ -54,7 +54,7 @@ const learnFor = 10 * time.Minute
 // Config.Total does not bound it: without a deadline of the caller's it ends after
 // ten minutes. The error is nil if any vendor answered and the store took everything.
 func (f *Fleet) Learn(ctx context.Context) (Learned, error) {
-	found, err := f.recordsOf(ctx, f.group.Within(learnFor), "learn", Query{}, nil)
+	found, err := f.believed(ctx)(f.recordsOf(ctx, f.group.Within(learnFor), "learn", Query{}, nil))
 	p := learning{
 		f: f, now: time.Now().UTC().Truncate(time.Second), missing: map[string]bool{},
 		records: map[recordID]*Record{}, alive: map[recordID]bool{}, told: map[string]bool{},

@@ -48,6 +48,7 @@ type Verb string
 const (
 	VerbContain Verb = "contain"
 	VerbRelease Verb = "release"
+	VerbForget  Verb = "forget" // of the audit: the ledger was told to forget
 )
 
 // Owed reports that the vendor holds, or may hold, the host, and nobody has

@@ -59,6 +59,9 @@ func (e *RowError) Error() string { return fmt.Sprintf("%s: row %q: %v", e.Opera
 // Unwrap gives the cause.
 func (e *RowError) Unwrap() error { return e.Err }
 
+// Continues says that the list goes on after the row (see failover.Continuer).
+func (e *RowError) Continues() bool { return true }
+
 // ErrCursor: the cursor was not made by this version's List.Cursor.
 var ErrCursor = errors.New("not a cursor of this list: start without one")
 
