@@ -122,6 +122,24 @@ func TestANameOfTwoMachinesIsNotReady(t *testing.T) {
 	})
 }
 
+// The backup's word is what counts: a host that it does not know by any record is not
+// enrolled, however many records the other has.
+func TestANameThatTheBackupDoesNotKnow(t *testing.T) {
+	run(t, setup{}, func(t *testing.T, w *world) {
+		w.Azure.RemoveMachine(twin.DefenderID(1))
+		w.Falcon.AddHost(falcontest.Host{DeviceID: strings.Repeat("a", 32), Hostname: "ws-001", MachineDomain: twin.Domain})
+		res, err := w.fleet.Readiness(t.Context(), "defender")
+		if err != nil || len(res.Value.NotReady) != 2 {
+			t.Fatalf("%+v, %v", res.Value, err)
+		}
+		for _, n := range res.Value.NotReady {
+			if n.Reason != edr.NotEnrolled {
+				t.Errorf("%s is %v", n.Host.Name, n.Reason)
+			}
+		}
+	})
+}
+
 // No green light that is not true.
 func TestReadinessWithoutAllVendors(t *testing.T) {
 	down := func(w *world) { w.Falcon.Faults().Add(fault.Rule{Kind: fault.Refuse}) }
