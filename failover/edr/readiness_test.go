@@ -55,6 +55,9 @@ func TestWhyABackupCannotContainAHost(t *testing.T) {
 		{"its agent is impaired", "defender", func(w *world) {
 			w.machine(1, func(m *azuretest.Machine) { m.HealthStatus = "ImpairedCommunication" })
 		}, edr.Impaired, "1 impaired"},
+		{"whether its agent is impaired is not known", "defender", func(w *world) {
+			w.machine(1, func(m *azuretest.Machine) { m.HealthStatus = "Unknown" })
+		}, 0, ""},
 		{"reduced functionality", "falcon/us-1", func(w *world) {
 			w.sensor(1, func(h *falcontest.Host) { h.ReducedFunctionality = true })
 		}, edr.Impaired, ""},
