@@ -55,6 +55,9 @@ func TestWhyABackupCannotContainAHost(t *testing.T) {
 		{"its agent is impaired", "defender", func(w *world) {
 			w.machine(1, func(m *azuretest.Machine) { m.HealthStatus = "ImpairedCommunication" })
 		}, edr.Impaired, "1 impaired"},
+		{"whether its agent is impaired is not known", "defender", func(w *world) {
+			w.machine(1, func(m *azuretest.Machine) { m.HealthStatus = "Unknown" })
+		}, 0, ""},
 		{"reduced functionality", "falcon/us-1", func(w *world) {
 			w.sensor(1, func(h *falcontest.Host) { h.ReducedFunctionality = true })
 		}, edr.Impaired, ""},
@@ -118,6 +121,24 @@ func TestANameOfTwoMachinesIsNotReady(t *testing.T) {
 		w.Azure.AddMachine(azuretest.Machine{ID: strings.Repeat("e", 40), ComputerDNSName: "ws-001.lab.example"})
 		if res, err := w.fleet.Readiness(t.Context(), "defender"); err != nil || res.Value.Ready != 4 {
 			t.Errorf("%+v, %v", res.Value, err)
+		}
+	})
+}
+
+// The backup's word is what counts: a host that it does not know by any record is not
+// enrolled, however many records the other has.
+func TestANameThatTheBackupDoesNotKnow(t *testing.T) {
+	run(t, setup{}, func(t *testing.T, w *world) {
+		w.Azure.RemoveMachine(twin.DefenderID(1))
+		w.Falcon.AddHost(falcontest.Host{DeviceID: strings.Repeat("a", 32), Hostname: "ws-001", MachineDomain: twin.Domain})
+		res, err := w.fleet.Readiness(t.Context(), "defender")
+		if err != nil || len(res.Value.NotReady) != 2 {
+			t.Fatalf("%+v, %v", res.Value, err)
+		}
+		for _, n := range res.Value.NotReady {
+			if n.Reason != edr.NotEnrolled {
+				t.Errorf("%s is %v", n.Host.Name, n.Reason)
+			}
 		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -144,5 +145,17 @@ func TestWhatAHostCosts(t *testing.T) {
 		t.Errorf("%d bytes a host, more than %d", each, bound)
 	} else {
 		t.Logf("%d bytes a host", each)
+	}
+}
+
+func TestTheTimeIsThatOfTheHostsThatAreReady(t *testing.T) {
+	fleet := largeFleet(t, 103)
+	res, err := fleet.Readiness(t.Context(), "second")
+	if r := res.Value; err != nil || r.Ready != 100 || r.Hosts != 102 || !r.QuotaKnown || r.Fastest != 0 || r.Paced != 85*time.Minute/80 {
+		t.Errorf("%v, %v, %v, %v", r, r.Fastest, r.Paced, err)
+	}
+	res, err = fleet.Readiness(t.Context(), "first")
+	if r := res.Value; err != nil || r.QuotaKnown || r.Fastest+r.Paced != 0 || !strings.Contains(r.String(), "in a time that is not known") {
+		t.Errorf("%v, %v", r, err)
 	}
 }

@@ -111,10 +111,16 @@ func TestAnAgentIsHeldAgainstTheLifeOfItsHost(t *testing.T) {
 // A heartbeat that may be another machine's is nobody's.
 func TestHeartbeatsAreFoundByName(t *testing.T) {
 	at := func(h int) time.Time { return time.Date(2026, 1, 1, h, 0, 0, 0, time.UTC) }
-	beats := heartbeatsOf(map[string]time.Time{
+	last := map[string]time.Time{
 		"WS-1.corp.example": at(1), "ws-1.corp.example.": at(2), "ws-1.lab.example": at(3),
 		"ws-2": at(4), "SRV-3.corp.example": at(5), "": at(6),
-	})
+	}
+	for range 20 { // in whatever order the map has
+		if got := heartbeatsOf(last).of("ws-1.corp.example", true); !got.Equal(at(2)) {
+			t.Fatalf("the older heartbeat counts: %v", got)
+		}
+	}
+	beats := heartbeatsOf(last)
 	for _, tc := range []struct {
 		name  string
 		alone bool
