@@ -1,6 +1,7 @@
 package edr_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -201,5 +202,66 @@ func TestACordonKeepsContainsAwayAndReleasesNot(t *testing.T) {
 		if f, d := w.Contained(); len(f) != 0 || !slices.Equal(d, []int{2}) {
 			t.Errorf("held: %v, %v", f, d)
 		}
+	})
+}
+
+// A host that one vendor holds is not contained at another because calls begin there
+// now: it is contained once.
+func TestAHostIsContainedWhereItIsHeld(t *testing.T) {
+	for _, by := range []string{"falcon/us-1", "defender"} {
+		t.Run(by, func(t *testing.T) {
+			run(t, setup{}, func(t *testing.T, w *world) {
+				if _, err := w.fleet.Contain(failover.WithOnly(t.Context(), by), host, intent); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Minute)
+				if by == "falcon/us-1" { // leave it
+					w.Falcon.Faults().Add(fault.Rule{Kind: fault.Refuse})
+					for range 5 {
+						_, _ = w.fleet.State(t.Context(), edr.Hostname(twin.Hostname(2)))
+					}
+					w.Falcon.Faults().Heal()
+					if w.fleet.Current() != "defender" || !strings.Contains(w.fleet.Explain().String(), "switched from falcon/us-1") {
+						t.Fatal(w.fleet.Explain())
+					}
+					time.Sleep(time.Minute)
+				}
+				res, err := w.fleet.Contain(t.Context(), host, intent)
+				if err != nil || res.By() != by || res.Value.Outcome != failover.Already {
+					t.Errorf("%s: %v, %v", res.By(), res.Value.Outcome, err)
+				}
+				if f, d := w.Contained(); len(f)+len(d) != 1 {
+					t.Errorf("held: %v, %v", f, d)
+				}
+			})
+		})
+	}
+}
+
+// Run brings calls back to the preferred vendor once it is well, although nobody reads.
+func TestRunBringsContainmentsBack(t *testing.T) {
+	run(t, setup{}, func(t *testing.T, w *world) {
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- w.fleet.Run(ctx) }()
+		w.Falcon.Faults().Add(fault.Rule{Kind: fault.Refuse, For: time.Minute})
+		for i := range 3 {
+			if res, err := w.fleet.Contain(t.Context(), edr.Hostname(twin.Hostname(i)), intent); err != nil || res.By() != "defender" {
+				t.Errorf("%s, %v", res.By(), err)
+			}
+		}
+		if w.fleet.Current() != "defender" {
+			t.Error(w.fleet.Explain())
+		}
+		time.Sleep(3 * time.Minute)
+		if w.fleet.Current() != "falcon/us-1" {
+			t.Error(w.fleet.Explain())
+		}
+		time.Sleep(time.Hour)
+		if len(w.links(t)) != 3 {
+			t.Errorf("Run learned %v", w.links(t))
+		}
+		cancel()
+		<-done
 	})
 }

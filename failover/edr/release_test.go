@@ -1,7 +1,10 @@
 package edr_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -121,6 +124,65 @@ func TestLedgerOutlivesTheProcess(t *testing.T) {
 		}
 		if err := store.Close(); err != nil {
 			t.Fatal(err)
+		}
+	})
+}
+
+// A machine that was re-imaged while it was contained is owed under its old id, and
+// released there and under the new one.
+func TestAReleaseOfAReimagedHostReachesItsOldRecord(t *testing.T) {
+	run(t, setup{}, func(t *testing.T, w *world) {
+		if _, err := w.fleet.Contain(t.Context(), host, intent); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Hour)
+		old, _ := w.Falcon.Host(twin.FalconID(1))
+		again := old
+		again.DeviceID, again.Status = fmt.Sprintf("%032x", 77), "contained"
+		again.FirstSeen, again.LastSeen = time.Now(), time.Now()
+		w.Falcon.AddHost(again)
+		old.LastSeen = time.Now().Add(-time.Hour)
+		w.Falcon.AddHost(old)
+		if _, err := w.fleet.Release(t.Context(), host, intent); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second)
+		for _, id := range []string{twin.FalconID(1), again.DeviceID} {
+			if h, _ := w.Falcon.Host(id); h.Status != "normal" {
+				t.Errorf("%s is %s", id, h.Status)
+			}
+		}
+	})
+}
+
+// What can never be settled is forgotten by somebody, and that is in the audit.
+func TestForget(t *testing.T) {
+	var audit []edr.AuditRecord
+	run(t, setup{fleet: func(c *edr.Config) {
+		c.Audit = func(_ context.Context, r edr.AuditRecord) { audit = append(audit, r) }
+	}}, func(t *testing.T, w *world) {
+		if _, err := w.fleet.Contain(t.Context(), host, intent); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Minute)
+		w.Falcon.RemoveHost(twin.FalconID(1))
+		s, err := w.fleet.Sweep(t.Context())
+		if err != nil || len(s.Value.Unread) != 1 {
+			t.Errorf("%+v, %v", s.Value, err)
+		}
+		why := edr.Intent{ID: "case-9", Actor: "soc", Reason: "scrapped"}
+		if err := w.fleet.Forget(t.Context(), "falcon/us-1", "nobody", why); err == nil || !strings.Contains(err.Error(), "no entry") {
+			t.Error(err)
+		}
+		if err := w.fleet.Forget(t.Context(), "falcon/us-1", twin.FalconID(1), edr.Intent{}); err == nil || !strings.Contains(err.Error(), "Intent.ID") {
+			t.Error(err)
+		}
+		if err := w.fleet.Forget(t.Context(), "falcon/us-1", twin.FalconID(1), why); err != nil {
+			t.Error(err)
+		}
+		last := audit[len(audit)-1]
+		if len(w.ledger(t)) != 0 || last.Verb != edr.VerbForget || last.Intent != why || last.HostID != twin.FalconID(1) {
+			t.Errorf("%+v", last)
 		}
 	})
 }

@@ -15,6 +15,7 @@ const (
 	settleEvery = time.Minute
 	sweepEvery  = 10 * time.Minute
 	learnEvery  = 24 * time.Hour
+	learnAgain  = time.Hour // if a vendor was missing
 )
 
 // Run keeps the fleet ready until ctx ends, whose error it returns. What cannot be done
@@ -26,7 +27,8 @@ const (
 //     and releases that are owed.
 //   - Every ten minutes it makes a [Fleet.Sweep], the first one at once.
 //   - Once a day, and at the beginning, it learns the links of the vendors' records
-//     ([Fleet.Learn]), which reads all hosts of all vendors.
+//     ([Fleet.Learn]), which reads all hosts of all vendors; an hour later again if one
+//     was missing.
 //
 // Without Run the ledger is as true as the last Contain, Release or Sweep left it, and a
 // vendor that calls have left is tried by a call.
@@ -34,7 +36,17 @@ func (f *Fleet) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = f.group.Run(ctx, probe, probeEvery) })
 	wg.Go(func() {
-		f.every(ctx, learnEvery, "the links could not be learned", func() error { _, err := f.Learn(ctx); return err })
+		learned := time.Time{}
+		f.every(ctx, learnAgain, "the links could not be learned", func() error {
+			if time.Since(learned) < learnEvery {
+				return nil
+			}
+			l, err := f.Learn(ctx)
+			if err == nil && len(l.Gaps) == 0 {
+				learned = time.Now()
+			}
+			return err
+		})
 	})
 	swept := time.Time{}
 	f.every(ctx, settleEvery, "the ledger could not be compared with the vendors", func() error {
