@@ -40,6 +40,41 @@ func (f *Fleet) contain(ctx context.Context, q Query, intent Intent) (failover.R
 // containFound contains a host that was found, at the vendor that the caller named if
 // that can be.
 func (f *Fleet) containFound(ctx context.Context, found failover.Result[Host], named string, intent Intent) (failover.Result[Effect], error) {
+	return f.guarded(ctx, found, intent, func(res *failover.Result[Effect]) error {
+		if named == "" {
+			named = f.holder(ctx, found.Value)
+		}
+		missing := map[string]error{}
+		for _, g := range found.Gaps {
+			missing[g.Provider] = g.Err
+		}
+		done, err := failover.Do(ctx, f.group.From(named), failover.Call{Name: "contain", Kind: resilience.Effect},
+			func(share context.Context, d Driver) (Action, error) {
+				if err := missing[d.Provider]; err != nil {
+					return Action{}, resilience.BeforeSending(err) // could not be asked for the host, so not to act either
+				}
+				r, ok := found.Value.Record(d.Provider)
+				if !ok {
+					return Action{}, elsewhere{errNotEnrolled}
+				}
+				a, err := f.act(share, ctx, d, f.intend(ctx, d.Provider, r, VerbContain, intent))
+				res.Value.Actions = append(res.Value.Actions, a)
+				res.Value.Outcome = worst(res.Value.Outcome, a.Outcome)
+				return a, err
+			})
+		if err == nil {
+			res.Value.Outcome = done.Value.Outcome
+		}
+		res.Served, res.Gaps = done.Served, done.Gaps
+		return err
+	})
+}
+
+// guarded contains a host if it is certain which one is meant and no guard refuses, as
+// the only operation on it.
+func (f *Fleet) guarded(
+	ctx context.Context, found failover.Result[Host], intent Intent, contain func(*failover.Result[Effect]) error,
+) (failover.Result[Effect], error) {
 	res := failover.Result[Effect]{Value: Effect{Host: found.Value}, Gaps: found.Gaps}
 	if err := f.certain(found.Value); err != nil {
 		return res, err
@@ -56,31 +91,7 @@ func (f *Fleet) containFound(ctx context.Context, found failover.Result[Host], n
 		return res, err
 	}
 	defer func() { after(res.Value.Outcome) }()
-	if named == "" {
-		named = f.holder(ctx, found.Value)
-	}
-	missing := map[string]error{}
-	for _, g := range found.Gaps {
-		missing[g.Provider] = g.Err
-	}
-	done, err := failover.Do(ctx, f.group.From(named), failover.Call{Name: "contain", Kind: resilience.Effect},
-		func(share context.Context, d Driver) (Action, error) {
-			if err := missing[d.Provider]; err != nil {
-				return Action{}, resilience.BeforeSending(err) // could not be asked for the host, so not to act either
-			}
-			r, ok := found.Value.Record(d.Provider)
-			if !ok {
-				return Action{}, elsewhere{errNotEnrolled}
-			}
-			a, err := f.act(share, ctx, d, f.intend(ctx, d.Provider, r, VerbContain, intent))
-			res.Value.Actions = append(res.Value.Actions, a)
-			res.Value.Outcome = worst(res.Value.Outcome, a.Outcome)
-			return a, err
-		})
-	if err == nil {
-		res.Value.Outcome = done.Value.Outcome
-	}
-	res.Served, res.Gaps = done.Served, done.Gaps
+	err = contain(&res)
 	return res, err
 }
 

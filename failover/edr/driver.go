@@ -129,6 +129,9 @@ type Record struct {
 	Instance string // the id by which its cloud knows the machine
 	EntraID  string // the device's id in Entra; not unique where a machine was onboarded again
 	State    State
+	// FromLedger: State is what was asked of the vendor, which does not show it yet, or
+	// cannot be asked.
+	FromLedger bool
 	// FirstSeen is when the record was made; a re-imaged machine has a new one.
 	FirstSeen time.Time
 	LastSeen  time.Time

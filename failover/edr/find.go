@@ -23,6 +23,7 @@ func (f *Fleet) Hosts(ctx context.Context) (failover.Result[[]Host], error) {
 	for _, answer := range found.Value {
 		records = append(records, answer.Value...)
 	}
+	out.Gaps = f.overlayAll(ctx, out.Gaps, records)
 	known.docks = sharedCards(records, known.docks)
 	out.Value = known.merge(records)
 	return out, err
@@ -38,6 +39,7 @@ func (f *Fleet) Find(ctx context.Context, q Query) (failover.Result[Host], error
 	found, err := f.find(ctx, "find", q)
 	if err == nil {
 		f.fillStates(ctx, &found)
+		found.Gaps = f.overlayAll(ctx, found.Gaps, found.Value.Records)
 	}
 	return found, err
 }
@@ -153,43 +155,6 @@ func collect(ctx context.Context, d Driver, q Query) ([]Record, error) {
 		}
 	}
 	return out, nil
-}
-
-// State returns a host's containment as the first vendor that answers sees it:
-// a read that costs one vendor, for polling. Served tells which one; another
-// vendor may hold the host as well, which Find shows.
-func (f *Fleet) State(ctx context.Context, q Query) (failover.Result[Record], error) {
-	if err := q.validate(); err != nil {
-		return failover.Result[Record]{}, err
-	}
-	link, _ := f.linkOf(ctx, q) // without it one vendor is asked
-	group, err := f.concerned(q, link)
-	if err != nil {
-		return failover.Result[Record]{}, err
-	}
-	return failover.Do(ctx, group.From(q.Provider), failover.Call{Name: "state", Kind: resilience.Read},
-		func(ctx context.Context, d Driver) (Record, error) {
-			records, err := ask(ctx, d, q, link)
-			switch {
-			case err != nil:
-				return Record{}, err
-			case len(records) == 0:
-				return Record{}, elsewhere{&NotFoundError{Query: q}}
-			}
-			known, _ := f.known(ctx, records)
-			h, against := known.settle(records, f.gapsBut(d.Provider))
-			if against != "" {
-				return Record{}, &AmbiguousHostError{Query: q, Candidates: records, Why: against}
-			}
-			r := h.Records[0]
-			if r.State == StateUnknown {
-				if r.State, err = d.Isolate.State(ctx, r.ID); err != nil {
-					return Record{}, err
-				}
-				r.AsOf = time.Now()
-			}
-			return r, nil
-		})
 }
 
 // elsewhere is a host that one vendor does not know: another may.

@@ -80,21 +80,38 @@ func (g *Guards) check() error {
 	return nil
 }
 
+func (g *Guards) protects(h Host) error {
+	if g.Protected != nil {
+		if why := g.Protected(h); why != "" {
+			return &GuardError{Guard: GuardProtected, Host: h.Name, Why: why}
+		}
+	}
+	return nil
+}
+
+// mayContain tells what the guards would say, but for the approval.
+func (f *Fleet) mayContain(ctx context.Context, h Host) error {
+	if err := f.cfg.Guards.protects(h); err != nil {
+		return err
+	}
+	f.radius.mu.Lock()
+	defer f.radius.mu.Unlock()
+	_ = f.radius.load(ctx, f.cfg.Store) // a containment would not wait for a disk either
+	return f.radius.room(&f.cfg.Guards, h, time.Now())
+}
+
 // guard asks the guards. After, which it returns, takes the place in the blast radius
 // back if the containment came to nothing.
 func (f *Fleet) guard(ctx context.Context, h Host, intent Intent) (after func(failover.Outcome), err error) {
 	g := &f.cfg.Guards
-	if g.Protected != nil {
-		if why := g.Protected(h); why != "" {
-			return nil, &GuardError{Guard: GuardProtected, Host: h.Name, Why: why}
-		}
+	if err := g.protects(h); err != nil {
+		return nil, err
 	}
-	began, err := f.radius.take(ctx, f.cfg.Store, g)
+	began, err := f.radius.take(ctx, f.cfg.Store, g, h)
+	if errors.Is(err, ErrGuard) {
+		return nil, err
+	}
 	if err != nil {
-		if refused, ok := errors.AsType[*GuardError](err); ok {
-			refused.Host = h.Name
-			return nil, refused
-		}
 		// As with the ledger, a containment does not wait for a disk.
 		f.log.ErrorContext(ctx, "the blast radius is counted in memory only", "error", err.Error())
 	}
@@ -122,9 +139,20 @@ type radius struct {
 
 const radiusKey = "edr/radius"
 
+// room says by a GuardError that the window is full; mu is held.
+func (r *radius) room(g *Guards, h Host, now time.Time) error {
+	r.began = slices.DeleteFunc(r.began, func(t time.Time) bool { return now.Sub(t) >= g.Window })
+	if g.MaxHosts == 0 || len(r.began) < g.MaxHosts {
+		return nil
+	}
+	return &GuardError{Guard: GuardRadius, Host: h.Name, Why: fmt.Sprintf(
+		"%d hosts were contained within %v, the most that Config.Guards.MaxHosts allows; the next one is allowed at %s",
+		len(r.began), g.Window, r.began[0].Add(g.Window).Format(time.RFC3339))}
+}
+
 // take takes a place in the window. It tells by a GuardError that there is none, and
 // by another error that the store does not know of it.
-func (r *radius) take(ctx context.Context, store kv.Store, g *Guards) (time.Time, error) {
+func (r *radius) take(ctx context.Context, store kv.Store, g *Guards, h Host) (time.Time, error) {
 	now := time.Now()
 	if g.MaxHosts == 0 {
 		return now, nil
@@ -132,12 +160,8 @@ func (r *radius) take(ctx context.Context, store kv.Store, g *Guards) (time.Time
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	err := r.load(ctx, store)
-	r.began = slices.DeleteFunc(r.began, func(t time.Time) bool { return now.Sub(t) >= g.Window })
-	if len(r.began) >= g.MaxHosts {
-		next := r.began[0].Add(g.Window)
-		return now, &GuardError{Guard: GuardRadius, Why: fmt.Sprintf(
-			"%d hosts were contained within %v, the most that Config.Guards.MaxHosts allows; the next one is allowed at %s",
-			len(r.began), g.Window, next.Format(time.RFC3339))}
+	if full := r.room(g, h, now); full != nil {
+		return now, full
 	}
 	r.began = append(r.began, now)
 	return now, errors.Join(err, r.save(ctx, store))
