@@ -21,8 +21,11 @@ type toy struct {
 	sent   []string      // ids, in the order in which they were contained
 	takes  time.Duration // every State
 	failed error         // of State
+	down   bool          // nothing answers
 	lose   bool          // effects are neither done nor answered, and State fails after
 }
+
+var errDown = errors.New("down")
 
 func newToy(id string, records ...Record) *toy {
 	v := &toy{id: id, hosts: map[string]Record{}}
@@ -44,6 +47,10 @@ func (v *toy) Held(context.Context) iter.Seq2[Record, error] {
 
 func (v *toy) list(keep func(Record) bool) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
+		if v.down {
+			yield(Record{}, errDown)
+			return
+		}
 		v.mu.Lock()
 		var out []Record
 		for _, r := range v.hosts {
@@ -65,6 +72,9 @@ func (v *toy) State(_ context.Context, id string) (State, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.reads++
+	if v.down {
+		return StateUnknown, errDown
+	}
 	return v.hosts[id].State, v.failed
 }
 
