@@ -46,27 +46,11 @@ type Error struct {
 
 // Error names every provider and its reason.
 func (e *Error) Error() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s.%s failed", e.Capability, e.Call)
-	for i, g := range e.Gaps {
-		if i == 0 {
-			b.WriteString(": ")
-		} else {
-			b.WriteString("; ")
-		}
-		b.WriteString(g.String())
-	}
-	return b.String()
+	return strings.TrimSuffix(fmt.Sprintf("%s.%s failed: %s", e.Capability, e.Call, joinGaps(e.Gaps)), ": ")
 }
 
 // Unwrap gives the providers' errors.
-func (e *Error) Unwrap() []error {
-	out := make([]error, len(e.Gaps))
-	for i, g := range e.Gaps {
-		out[i] = g.Err
-	}
-	return out
-}
+func (e *Error) Unwrap() []error { return gapErrors(e.Gaps) }
 
 // Stopper is implemented by errors that know whether another provider may be
 // asked; without it the error's class and the call's kind decide.

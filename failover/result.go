@@ -2,6 +2,7 @@ package failover
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -28,8 +29,47 @@ type Gap struct {
 // String names the provider and the reason.
 func (g Gap) String() string { return fmt.Sprintf("%s: %v", g.Provider, g.Err) }
 
+func joinGaps(gaps []Gap) string {
+	parts := make([]string, len(gaps))
+	for i, g := range gaps {
+		parts[i] = g.String()
+	}
+	return strings.Join(parts, "; ")
+}
+
+func gapErrors(gaps []Gap) []error {
+	out := make([]error, len(gaps))
+	for i, g := range gaps {
+		out[i] = g.Err
+	}
+	return out
+}
+
 // Complete reports that nobody is missing.
 func (r Result[T]) Complete() bool { return len(r.Gaps) == 0 }
+
+// Whole is nil if nobody is missing, and otherwise a [*MissingError], for callers that
+// must not act on a part: an automation stops where a dashboard shows the gaps.
+func (r Result[T]) Whole() error {
+	if r.Complete() {
+		return nil
+	}
+	return &MissingError{Gaps: r.Gaps}
+}
+
+// MissingError says who is missing in a result. It matches ErrPartial.
+type MissingError struct{ Gaps []Gap }
+
+// Error names who is missing, and why.
+func (e *MissingError) Error() string {
+	return fmt.Sprintf("the result is not whole: %s", joinGaps(e.Gaps))
+}
+
+// Is matches ErrPartial.
+func (e *MissingError) Is(target error) bool { return target == ErrPartial }
+
+// Unwrap gives the reasons.
+func (e *MissingError) Unwrap() []error { return gapErrors(e.Gaps) }
 
 // By is the provider that served the result, the preferred one if there are
 // several, "" if none did.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/jurymast/jurymast/failover"
 	"github.com/jurymast/jurymast/resilience"
@@ -67,6 +68,8 @@ var (
 // gone on with by calling it again. Hosts that failed are then tried again; that a
 // host whose process died in the middle is not acted on twice is the ledger's and the
 // vendors' word, as with Contain.
+//
+// A vendor whose quota has no room is waited for, up to an hour a host.
 //
 // A job ends early when ctx ends, when [Bulk.Budget] is used up (ErrBudget), or when
 // the guard of the blast radius refuses a host (ErrGuard). The error is nil if every
@@ -175,12 +178,22 @@ type acted struct {
 	err error
 }
 
+// act acts on one host. That a vendor's quota has no room is no failure of the host:
+// the job waits for it.
 func (r *bulkRun) act(ctx context.Context, q Query) acted {
 	do := r.fleet.Contain
 	if r.b.Verb == VerbRelease {
 		do = r.fleet.Release
 	}
+	begun := time.Now()
 	res, err := do(ctx, q, r.b.Intent)
+	for delay := time.Second; err != nil && res.Value.Outcome != failover.Unknown && time.Since(begun) < quotaPatience; delay = min(2*delay, time.Minute) {
+		full, after := noRoom(res.Gaps)
+		if !full || !pause(ctx, max(delay, after)) {
+			break
+		}
+		res, err = do(ctx, q, r.b.Intent)
+	}
 	a := acted{BulkHost{Query: q, Outcome: res.Value.Outcome, Provider: res.By()}, err}
 	if err != nil {
 		a.Error = err.Error()
@@ -189,6 +202,21 @@ func (r *bulkRun) act(ctx context.Context, q Query) acted {
 		}
 	}
 	return a
+}
+
+// quotaPatience is how long a job waits for room for one host: Defender's longest
+// window is an hour (facts/microsoft.md 2.2).
+const quotaPatience = time.Hour + 5*time.Minute
+
+// noRoom reports whether a vendor was not asked, or refused, because its quota, or the
+// limit of calls at the same time, had no room, and how long it wants to be left alone.
+func noRoom(gaps []failover.Gap) (full bool, after time.Duration) {
+	for _, g := range gaps {
+		if f := resilience.Of(g.Err); f.Class == resilience.Saturated || f.Class == resilience.Throttled {
+			full, after = true, max(after, f.RetryAfter)
+		}
+	}
+	return full, after
 }
 
 // finish keeps what became of a host, and stops the job if it must not go on.

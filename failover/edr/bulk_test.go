@@ -125,6 +125,32 @@ func TestBulkBudget(t *testing.T) {
 	})
 }
 
+// A quota that has no room makes a job slow, and fails no host.
+func TestBulkWaitsForAQuota(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newToy("toy", toyHosts(12)...)
+		v.quota, v.window = 5, time.Minute
+		b := bulkOf(12)
+		b.Budget = 1
+		begun := time.Now()
+		res, err := toyFleet(t, v).Bulk(t.Context(), b)
+		if took := time.Since(begun); err != nil || res.Done != 12 || took < 2*time.Minute || took > 6*time.Minute {
+			t.Errorf("%d done, %d failed, %v, after %v", res.Done, res.Failed, err, took)
+		}
+		for id, n := range v.effects() {
+			if n != 1 {
+				t.Errorf("%s: %d times", id, n)
+			}
+		}
+		v.quota = -1 // and never again
+		b.ID, b.Verb = "over", VerbRelease
+		begun = time.Now()
+		if res, err := toyFleet(t, v).Bulk(t.Context(), b); !errors.Is(err, ErrBudget) || res.Failed == 0 || time.Since(begun) > 2*time.Hour {
+			t.Errorf("%+v, %v, after %v", res, err, time.Since(begun))
+		}
+	})
+}
+
 // The guard of the blast radius ends a job: all other hosts would be refused too.
 func TestBulkStopsAtTheBlastRadius(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -124,6 +124,13 @@ func TestStateIsThatOfTheHolder(t *testing.T) {
 		if s, r := state(); s.By() != "first" || r.State != Contained || r.FromLedger {
 			t.Errorf("%+v", s)
 		}
+		// It lets the host go, and the second still holds it.
+		second.down = false
+		first.set("id-0", NotContained)
+		if s, r := state(); s.By() != "second" || r.State != Contained {
+			t.Errorf("%+v", s)
+		}
+		second.down = true
 		// What was to be released, and perhaps was not, is not known to be free.
 		if _, err := f.Release(t.Context(), host, toyIntent); !errors.Is(err, ErrReleaseDebt) {
 			t.Fatal(err)

@@ -22,7 +22,11 @@ type toy struct {
 	takes  time.Duration // every State
 	failed error         // of State
 	down   bool          // nothing answers
-	lose   bool          // effects are neither done nor answered, and State fails after
+	quota  int           // effects that it takes in a window; 0: any number
+	window time.Duration
+	began  time.Time // the window
+	spent  int
+	lose   bool // effects are neither done nor answered, and State fails after
 }
 
 var errDown = errors.New("down")
@@ -101,6 +105,9 @@ func (v *toy) change(ctx context.Context, id string, to State) (failover.Outcome
 	case s == to:
 		return failover.Already, nil
 	}
+	if v.throttled() {
+		return failover.Unset, throttled{}
+	}
 	if v.lose {
 		return failover.Unset, errors.New("connection reset")
 	}
@@ -111,6 +118,25 @@ func (v *toy) change(ctx context.Context, id string, to State) (failover.Outcome
 		v.sent = append(v.sent, id)
 	}
 	return failover.Accepted, nil
+}
+
+func (v *toy) throttled() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if now := time.Now(); now.Sub(v.began) >= v.window {
+		v.began, v.spent = now, 0
+	}
+	v.spent++
+	return v.quota != 0 && v.spent > v.quota
+}
+
+// throttled is a 429.
+type throttled struct{}
+
+func (throttled) Error() string { return "too many requests" }
+
+func (throttled) Failure() resilience.Failure {
+	return resilience.Failure{Class: resilience.Throttled, Sent: resilience.Answered, RetryAfter: 10 * time.Second}
 }
 
 func toyFleet(t *testing.T, vendors ...*toy) *Fleet {
