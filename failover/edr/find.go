@@ -19,9 +19,14 @@ func (f *Fleet) Hosts(ctx context.Context) (failover.Result[[]Host], error) {
 	out := failover.Result[[]Host]{Served: found.Served, Gaps: found.Gaps}
 	known, gaps := f.known(ctx, nil)
 	out.Gaps = append(out.Gaps, gaps...)
-	var records []Record
+	total := 0
 	for _, answer := range found.Value {
+		total += len(answer.Value)
+	}
+	records := make([]Record, 0, total)
+	for i, answer := range found.Value {
 		records = append(records, answer.Value...)
+		found.Value[i].Value = nil // of a large fleet one copy is enough
 	}
 	out.Gaps = f.overlayAll(ctx, out.Gaps, records)
 	known.docks = sharedCards(records, known.docks)
@@ -144,18 +149,29 @@ func (f *Fleet) concerned(q Query, link *Link) (*failover.Group[Driver], error) 
 }
 
 func collect(ctx context.Context, d Driver, q Query) ([]Record, error) {
-	var out []Record
+	// In chunks: to let one slice grow to a large fleet would copy each record five times.
+	var full [][]Record
+	var last []Record
 	for r, err := range d.Find.Find(ctx, q) {
 		if err != nil {
 			return nil, err
 		}
 		r.Provider = d.Provider
-		if q.Matches(r) {
-			out = append(out, r)
+		if !q.Matches(r) {
+			continue
 		}
+		if len(last) == chunk {
+			full, last = append(full, last), make([]Record, 0, chunk)
+		}
+		last = append(last, r)
 	}
-	return out, nil
+	if full == nil {
+		return last, nil
+	}
+	return slices.Concat(append(full, last)...), nil
 }
+
+const chunk = 4096 // records
 
 // elsewhere is a host that one vendor does not know: another may.
 type elsewhere struct{ error }

@@ -32,29 +32,25 @@ func linkGaps(errs []error) []failover.Gap {
 
 // known is what the store says of some records; of all if they are nil.
 func (f *Fleet) known(ctx context.Context, records []Record) (view, []failover.Gap) {
-	t := f.links.table()
-	v := view{links: map[recordID]*Link{}}
-	var err error
-	if v.docks, _, err = f.links.docks(ctx); err != nil {
-		t.errs = append(t.errs, err)
-	}
+	var v view
+	var errs []error
 	if records == nil {
-		t.loadAll(ctx)
-		for _, l := range t.all() {
-			for _, m := range l.Members {
-				if agreed := t.agreed(ctx, m.key()); agreed != nil && agreed.sameMembers(*l) {
-					v.links[m.key()] = l
-				}
+		v.links, errs = f.links.everything(ctx)
+	} else {
+		t := f.links.table()
+		v.links = map[recordID]*Link{}
+		for _, r := range records {
+			if l := t.agreed(ctx, r.key()); l != nil {
+				v.links[r.key()] = l
 			}
 		}
-		return v, linkGaps(t.errs)
+		errs = t.errs
 	}
-	for _, r := range records {
-		if l := t.agreed(ctx, r.key()); l != nil {
-			v.links[r.key()] = l
-		}
+	docks, _, err := f.links.docks(ctx)
+	if v.docks = docks; err != nil {
+		errs = append(errs, err)
 	}
-	return v, linkGaps(t.errs)
+	return v, linkGaps(errs)
 }
 
 // stillLinked leaves only the named record if it speaks against the link, or the

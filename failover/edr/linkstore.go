@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -128,6 +129,55 @@ func (t *table) agreed(ctx context.Context, id recordID) *Link {
 	return l
 }
 
+// everything is the links that all their members agree on (see agreed), by each of
+// them. It reads shard by shard and keeps one copy of a link: there are as many as the
+// fleet has hosts.
+func (s *linkStore) everything(ctx context.Context) (map[recordID]*Link, []error) {
+	claimed := map[recordID]*Link{}
+	var errs []error
+	var unread [linkShards]bool
+	for n := range linkShards {
+		raw, err := s.store.Get(ctx, shardKey(n))
+		part := readShard(raw, err, n)
+		if part.err != nil {
+			unread[n] = true
+			errs = append(errs, fmt.Errorf("edr: links in %q: %w", shardKey(n), part.err))
+		}
+		for id, l := range part.by {
+			claimed[id] = l.oneOf(claimed)
+		}
+	}
+	doubtful := map[*Link]bool{}
+	for _, l := range claimed {
+		for _, m := range l.Members {
+			if claimed[m.key()] != l && !unread[shardOf(m.key())] {
+				doubtful[l] = true
+			}
+		}
+	}
+	for id, l := range claimed {
+		if doubtful[l] {
+			delete(claimed, id)
+		}
+	}
+	return claimed, errs
+}
+
+// oneOf returns the copy of a link that is there already, brought up to date, or one
+// that does not keep the shard it was read from.
+func (l *Link) oneOf(claimed map[recordID]*Link) *Link {
+	for _, m := range l.Members {
+		if known := claimed[m.key()]; known != nil && known.sameMembers(*l) {
+			if l.Proven.After(known.Proven) {
+				*known = *l
+			}
+			return known
+		}
+	}
+	kept := *l
+	return &kept
+}
+
 // mend files a link under those of its members that lack it, or takes it away if
 // one of them has a better one. It reports whether the link is left.
 func (t *table) mend(ctx context.Context, l *Link) bool {
@@ -215,14 +265,13 @@ func (t *table) commit(ctx context.Context) error {
 			continue
 		}
 		out := shardJSON{V: linkVersion}
-		links := map[*Link]bool{}
+		links := map[string]*Link{}
 		for _, l := range s.by {
-			if !links[l] {
-				links[l] = true
-				out.Links = append(out.Links, *l)
-			}
+			links[l.key()] = l
 		}
-		slices.SortFunc(out.Links, func(a, b Link) int { return strings.Compare(a.key(), b.key()) })
+		for _, key := range slices.Sorted(maps.Keys(links)) {
+			out.Links = append(out.Links, *links[key])
+		}
 		value, err := json.Marshal(out)
 		if err == nil {
 			_, err = t.store.Put(ctx, shardKey(n), value, s.rev)

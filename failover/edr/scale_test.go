@@ -121,15 +121,26 @@ func peak() (stop func() uint64) {
 	return func() uint64 { close(done); wg.Wait(); return highest }
 }
 
+// With what was learned in peace time, and without.
 func BenchmarkWatch100kHosts(b *testing.B) {
 	const n = 100_000
-	fleet := largeFleet(b, n)
-	stop := peak()
-	for b.Loop() {
-		watchAll(b, fleet, n)
+	for _, linked := range []bool{false, true} {
+		b.Run(map[bool]string{false: "unlinked", true: "linked"}[linked], func(b *testing.B) {
+			fleet := largeFleet(b, n)
+			if linked {
+				if l, err := fleet.Learn(b.Context()); err != nil || l.Links < n*9/10 {
+					b.Fatalf("%+v, %v", l, err)
+				}
+			}
+			runtime.GC() // learning is a pass of its own
+			stop := peak()
+			for b.Loop() {
+				watchAll(b, fleet, n)
+			}
+			b.ReportMetric(float64(stop())/1e6, "MB-peak")
+			b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "hosts/s")
+		})
 	}
-	b.ReportMetric(float64(stop())/1e6, "MB-peak")
-	b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "hosts/s")
 }
 
 // Everything that a host costs, garbage included: what is quadratic, or keeps a copy too

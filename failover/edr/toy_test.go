@@ -71,8 +71,10 @@ func (v *toy) list(keep func(Record) bool) iter.Seq2[Record, error] {
 	}
 }
 
-func (v *toy) State(_ context.Context, id string) (State, error) {
-	time.Sleep(v.takes)
+func (v *toy) State(ctx context.Context, id string) (State, error) {
+	if !pause(ctx, v.takes) {
+		return StateUnknown, ctx.Err()
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.reads++
