@@ -7,6 +7,7 @@
 package edrtest
 
 import (
+	"runtime/debug"
 	"testing"
 	"testing/synctest"
 
@@ -71,6 +72,11 @@ type check struct {
 
 func (c check) on(t testing.TB, vendor func() Vendor) {
 	t.Helper()
+	defer func() { // one check's, and the others go on
+		if p := recover(); p != nil {
+			t.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
 	v := vendor()
 	if v.Driver.Find == nil || v.Driver.Isolate == nil || v.Hosts[0].ID == "" || v.Hosts[1].ID == "" || v.Hosts[0].ID == v.Hosts[1].ID {
 		t.Fatalf("Vendor: Driver.Find, Driver.Isolate and two Hosts of different IDs are required")
@@ -89,6 +95,7 @@ var checks = []check{
 	{"an unknown id yields nothing and no error", unknownID},
 	{"a list that is broken off ends", brokenOff},
 	{"a list that fails ends with one error", listFails},
+	{"a state that cannot be read is an error", stateFails},
 	{"the state of a record is the state of the host", stateOfRecords},
 
 	{"isolate holds this host and no other", isolateHolds},

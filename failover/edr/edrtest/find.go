@@ -77,7 +77,7 @@ func brokenOff(b *bench) {
 		if err != nil {
 			b.Error(err)
 		}
-		break // one that goes on panics
+		break // a list that goes on panics
 	}
 }
 
@@ -87,6 +87,15 @@ func listFails(b *bench) {
 		b.oneError("all", b.Driver.Find.Find(b.Context(), edr.Query{}))
 		b.oneError("by name", b.Driver.Find.Find(b.Context(), edr.Hostname(b.a().Hostname)))
 		b.oneError("by id", b.Driver.Find.Find(b.Context(), edr.Native(b.Driver.Provider, b.a().ID)))
+	})
+}
+
+func stateFails(b *bench) {
+	b.needs("Down", b.Down != nil)
+	b.breaks(b.Down, func() {
+		if s, err := b.Driver.Isolate.State(b.Context(), b.a().ID); err == nil {
+			b.Errorf("%s, without an error", s)
+		}
 	})
 }
 
