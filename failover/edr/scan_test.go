@@ -146,6 +146,37 @@ func TestScanThatWasNotSentGoesElsewhere(t *testing.T) {
 	}
 }
 
+// Who could scan and is kept away from is no vendor that cannot.
+func TestScanOfACordonedVendorIsNotUnsupported(t *testing.T) {
+	w := newFakes()
+	w.da.Scan = nil
+	f := w.fleet(t, edr.Config{})
+	if err := f.Cordon("b", "an exercise", "me"); err != nil {
+		t.Fatal(err)
+	}
+	res, err := f.Scan(t.Context(), edr.Hostname("ws-1"), edr.QuickScan, intent)
+	if !errors.Is(err, failover.ErrCordoned) || errors.Is(err, edr.ErrUnsupported) || res.Value.Outcome != failover.Unset || w.scanned() != [2]int{} {
+		t.Errorf("%v, %v", res.Value.Outcome, err)
+	}
+}
+
+// The vendor that the caller names is asked first, though it is not preferred.
+func TestScanBeginsAtTheVendorThatIsNamed(t *testing.T) {
+	w := newFakes()
+	f := w.fleet(t, edr.Config{})
+	pin := edr.Link{
+		Members: []edr.Linked{{Provider: "a", ID: "a-1", Name: "ws-1"}, {Provider: "b", ID: "b-1", Name: "ws-1"}},
+		Pinned:  &edr.Pin{By: "cmdb", Why: "inventory"},
+	}
+	if err := f.Pin(t.Context(), pin); err != nil {
+		t.Fatal(err)
+	}
+	res, err := f.Scan(t.Context(), edr.Native("b", "b-1"), edr.QuickScan, intent)
+	if err != nil || len(res.Value.Host.Records) != 2 || w.scanned() != [2]int{0, 1} {
+		t.Errorf("%+v, %v", res, err)
+	}
+}
+
 type scanner func(ctx context.Context, id string, kind edr.ScanKind) (failover.Outcome, error)
 
 func (s scanner) Scan(ctx context.Context, id string, kind edr.ScanKind, _ edr.Intent) (failover.Outcome, error) {

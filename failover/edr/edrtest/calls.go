@@ -65,7 +65,7 @@ func scanLost(b *bench) {
 const promptly = 5 * time.Second
 
 // returns makes a call that must return soon, with the caller's own error.
-func (b *bench) returns(c call, ctx context.Context, heal func()) { //nolint:revive // as in call.make
+func (b *bench) returns(ctx context.Context, c call, heal func()) {
 	b.Helper()
 	done := make(chan error, 1)
 	go func() { done <- c.make(ctx) }()
@@ -93,7 +93,7 @@ func canceled(b *bench) {
 	ctx, cancel := context.WithCancel(b.Context())
 	cancel()
 	for _, c := range b.calls() {
-		b.returns(c, ctx, func() {})
+		b.returns(ctx, c, func() {})
 	}
 	b.becomesFree(b.a().ID)
 	b.carriedOut(b.a().ID, Effects{})
@@ -105,7 +105,7 @@ func hangs(b *bench) {
 	for _, c := range b.calls() {
 		heal := sync.OnceFunc(b.Hang())
 		ctx, cancel := context.WithTimeout(b.Context(), 100*time.Millisecond)
-		b.returns(c, ctx, heal)
+		b.returns(ctx, c, heal)
 		cancel()
 		heal()
 		b.works(b.a().ID)
