@@ -3,8 +3,11 @@ package crowdstrike_test
 import (
 	"context"
 	"net/http"
+	"strings"
 	"testing"
+	"testing/synctest"
 
+	"github.com/jurymast/jurymast/failover"
 	"github.com/jurymast/jurymast/failover/crowdstrike"
 	"github.com/jurymast/jurymast/failover/edr"
 	"github.com/jurymast/jurymast/failover/edr/edrtest"
@@ -55,6 +58,36 @@ func TestConformance(t *testing.T) {
 				}
 				return done
 			},
+		}
+	})
+}
+
+// Falcon refuses what is so already, so its effects do not show whether it was asked.
+func TestSendsNothingToAHostThatIsSoAlready(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const id = "0000000000000000000000000000000a"
+		srv, err := falcontest.NewServer(falcontest.Config{InMemory: true, Hosts: []falcontest.Host{{DeviceID: id, Hostname: "a"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer srv.Close()
+		c, err := falcon.New(falcon.Config{ClientID: falcontest.ClientID, ClientSecret: falcontest.ClientSecret, Cloud: "us-1", HTTPClient: srv.Client()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = c.Close(context.Background()) }()
+		d := crowdstrike.EDR(c).Isolate
+		intent := edr.Intent{ID: "1", Actor: "a", Reason: "r"}
+		for name, do := range map[string]func(context.Context, string, edr.Intent) (failover.Outcome, error){"normal": d.Release, "contained": d.Isolate} {
+			srv.SetStatus(id, name)
+			if o, err := do(t.Context(), id, intent); o != failover.Already || err != nil {
+				t.Errorf("%s: %v, %v", name, o, err)
+			}
+		}
+		for _, r := range srv.Requests() {
+			if r.Method == http.MethodPost && strings.HasPrefix(r.Path, "/devices/entities/devices-actions") {
+				t.Errorf("sent %s %s", r.Method, r.Path)
+			}
 		}
 	})
 }

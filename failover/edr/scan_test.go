@@ -71,7 +71,7 @@ func TestScanIsOneVendors(t *testing.T) {
 		"the first is down":             {trouble: func(w *fakes) { w.a.Down() }, outcome: failover.Accepted, by: "b", scanned: [2]int{0, 1}, gaps: []string{"a"}},
 		"the first cannot scan":         {trouble: func(w *fakes) { w.da.Scan = nil }, outcome: failover.Accepted, by: "b", scanned: [2]int{0, 1}, gaps: []string{"a"}},
 		"the first lost the answer":     {trouble: func(w *fakes) { w.a.LoseAnswers() }, outcome: failover.Unknown, scanned: [2]int{1, 0}, is: []error{edr.ErrUnknownOutcome}, gaps: []string{"a"}},
-		"nobody can scan":               {trouble: func(w *fakes) { w.da.Scan, w.db.Scan = nil, nil }, outcome: failover.Unsupported, is: []error{edr.ErrUnsupported}, gaps: []string{"a", "b"}},
+		"nobody can scan":               {trouble: func(w *fakes) { w.da.Scan, w.db.Scan = nil, nil; w.a.Down(); w.b.Down() }, outcome: failover.Unsupported, is: []error{edr.ErrUnsupported}, gaps: []string{"a", "b"}},
 		"only who cannot scan knows it": {trouble: func(w *fakes) { w.db.Scan = nil }, query: edr.Hostname("ws-2"), outcome: failover.Unsupported, is: []error{edr.ErrUnsupported}, gaps: []string{"a", "b"}},
 		"who can scan is down":          {trouble: func(w *fakes) { w.da.Scan = nil; w.b.Down() }, outcome: failover.Unset, gaps: []string{"b", "a"}},
 		"nobody knows it":               {query: edr.Hostname("ws-3"), is: []error{edr.ErrHostNotFound}},
@@ -111,6 +111,9 @@ func TestScanIsOneVendors(t *testing.T) {
 			}
 			if !reflect.DeepEqual(gaps, c.gaps) {
 				t.Errorf("gaps %v, want %v", gaps, c.gaps)
+			}
+			if len(res.Served) > 0 && res.Served[0].FellOver != (name == "the first is down") {
+				t.Errorf("fell over: %v", res.Served[0].FellOver)
 			}
 			for range f.Ledger(t.Context()) {
 				t.Error("a scan is in the ledger")

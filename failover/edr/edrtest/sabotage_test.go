@@ -533,6 +533,15 @@ func TestTheSuiteSeesDriversThatAreBroken(t *testing.T) {
 	}
 }
 
+// As Defender does it: asked twice, it does it twice, and the host stays held.
+func TestFakeCarriesOutWhatIsSoAlready(t *testing.T) {
+	f := NewFake("fake", edr.Record{ID: "x", State: edr.Contained})
+	f.SetActionTime(time.Hour)
+	if pending, err := f.carryOut(edr.VerbContain, "x"); pending || err != nil || !f.Held("x") || f.Effects("x").Isolated != 1 {
+		t.Errorf("%v, %v, held %v", pending, err, f.Held("x"))
+	}
+}
+
 // What a Vendor does not offer is skipped, and everything else still runs.
 func TestTheSuiteSkipsWhatIsNotThere(t *testing.T) {
 	skipped := 0
