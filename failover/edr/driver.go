@@ -21,6 +21,7 @@ type Driver struct {
 	Isolate  Isolator
 	Held     Holder
 	Probe    Prober
+	Scan     Scanner
 	// Limits are the vendor's quotas that a containment spends; none: not known.
 	Limits []Limit
 	// SeenEvery is how old Record.LastSeen of an agent that runs may be. Default 24 h.

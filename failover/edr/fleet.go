@@ -31,6 +31,8 @@ const (
 type Config struct {
 	// Drivers in order of preference.
 	Drivers []Driver
+	// Require names abilities that every driver must have; New fails if one lacks any.
+	Require []Ability
 	// Store keeps the ledger of what was contained where, and the links of records that
 	// are of one machine. Open one with kv.Open.
 	Store kv.Store
@@ -88,6 +90,8 @@ type Fleet struct {
 	log    *slog.Logger
 
 	owedNow metric.Int64Gauge
+
+	scanning keyedLock // apart from flight: a containment does not wait for a scan
 }
 
 // New returns a fleet. It does no I/O; a wrong Config gives an error that names
@@ -101,6 +105,9 @@ func New(cfg Config) (*Fleet, error) {
 			return nil, errors.New("edr: Config.Store is nil: open one with kv.Open(dir), or set Config.Volatile if the ledger may be lost")
 		}
 		cfg.Store = kv.NewMemory()
+	}
+	if err := checkAbilities(cfg.Drivers, cfg.Require); err != nil {
+		return nil, err
 	}
 	if err := cfg.Guards.check(); err != nil {
 		return nil, err

@@ -17,14 +17,15 @@ import (
 )
 
 // EDR makes Defender for Endpoint a driver of edr.Fleet. The provider's id is
-// Defender.Name. App permissions: Machine.Read.All and Machine.Isolate.
+// Defender.Name. App permissions: Machine.Read.All and Machine.Isolate,
+// and Machine.Scan to scan.
 //
 // Defender has no field for whether a machine is isolated: its state is that of
 // the newest machine action that isolated or released it.
 func EDR(c *azure.Client) edr.Driver {
 	d := &endpoints{c.Defender}
 	return edr.Driver{
-		Provider: c.Defender.Name(), Find: d, Isolate: d, Held: d, Probe: d,
+		Provider: c.Defender.Name(), Find: d, Isolate: d, Held: d, Probe: d, Scan: d,
 		// Each operation has a quota of its own (facts/microsoft.md 2.2), and a containment
 		// takes one call of each of three: the machines by name, the machine's actions, and
 		// isolate.
