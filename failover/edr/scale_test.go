@@ -12,6 +12,7 @@ import (
 
 	"github.com/jurymast/jurymast/failover"
 	"github.com/jurymast/jurymast/failover/edr"
+	"github.com/jurymast/jurymast/failover/kv"
 	"github.com/jurymast/jurymast/resilience"
 )
 
@@ -44,7 +45,7 @@ func (paper) Release(context.Context, string, edr.Intent) (failover.Outcome, err
 
 // largeFleet is n hosts at two vendors: one host in 50 is missing at the second, one
 // in 97 at the first, one in 31 is silent there.
-func largeFleet(tb testing.TB, n int) *edr.Fleet {
+func largeFleet(tb testing.TB, n int, store kv.Store) *edr.Fleet {
 	tb.Helper()
 	mac := func(i int) string { return fmt.Sprintf("00-15-5d-%02x-%02x-%02x", i>>16, i>>8&255, i&255) }
 	first := paper{n, func(i int, now time.Time) (edr.Record, bool) {
@@ -73,7 +74,7 @@ func largeFleet(tb testing.TB, n int) *edr.Fleet {
 		return out, nil
 	}
 	limits := []edr.Limit{{Window: resilience.Window{Calls: 100, Per: time.Minute}, Cost: 1}, {Window: resilience.Window{Calls: 1500, Per: time.Hour}, Cost: 1}}
-	fleet, err := edr.New(edr.Config{Volatile: true, Heartbeats: beats, Drivers: []edr.Driver{
+	fleet, err := edr.New(edr.Config{Store: store, Heartbeats: beats, Drivers: []edr.Driver{
 		{Provider: "first", Find: first, Isolate: first, SeenEvery: time.Hour},
 		{Provider: "second", Find: second, Isolate: second, Limits: limits},
 	}})
@@ -126,7 +127,12 @@ func BenchmarkWatch100kHosts(b *testing.B) {
 	const n = 100_000
 	for _, linked := range []bool{false, true} {
 		b.Run(map[bool]string{false: "unlinked", true: "linked"}[linked], func(b *testing.B) {
-			fleet := largeFleet(b, n)
+			store, err := kv.Open(b.TempDir())
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer func() { _ = store.Close() }()
+			fleet := largeFleet(b, n, store)
 			if linked {
 				if l, err := fleet.Learn(b.Context()); err != nil || l.Links < n*9/10 {
 					b.Fatalf("%+v, %v", l, err)
@@ -147,7 +153,7 @@ func BenchmarkWatch100kHosts(b *testing.B) {
 // many, shows here on any machine.
 func TestWhatAHostCosts(t *testing.T) {
 	const n, bound = 10_000, 24 << 10 // bytes a host, over three reads of both lists
-	fleet := largeFleet(t, n)
+	fleet := largeFleet(t, n, kv.NewMemory())
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	watchAll(t, fleet, n)
@@ -160,7 +166,7 @@ func TestWhatAHostCosts(t *testing.T) {
 }
 
 func TestTheTimeIsThatOfTheHostsThatAreReady(t *testing.T) {
-	fleet := largeFleet(t, 103)
+	fleet := largeFleet(t, 103, kv.NewMemory())
 	res, err := fleet.Readiness(t.Context(), "second")
 	if r := res.Value; err != nil || r.Ready != 100 || r.Hosts != 102 || !r.QuotaKnown || r.Fastest != 0 || r.Paced != 85*time.Minute/80 {
 		t.Errorf("%v, %v, %v, %v", r, r.Fastest, r.Paced, err)

@@ -86,9 +86,13 @@ func TestAnUnknownOutcomeIsSettledByReads(t *testing.T) {
 // A release that could not be made is made by a sweep, once the vendor answers, and
 // somebody hears of it as long as it is owed.
 func TestReleaseDebtIsAlarmedAndPaidByRun(t *testing.T) {
-	var alarms []edr.Debt
+	heard := make(chan edr.Debt, 100)
 	run(t, setup{fleet: func(c *edr.Config) {
-		c.OnDebt = func(_ context.Context, d []edr.Debt) { alarms = append(alarms, d...) }
+		c.OnDebt = func(_ context.Context, d []edr.Debt) {
+			for _, d := range d {
+				heard <- d
+			}
+		}
 	}}, func(t *testing.T, w *world) {
 		if _, err := w.fleet.Contain(t.Context(), host, intent); err != nil {
 			t.Fatal(err)
@@ -103,6 +107,10 @@ func TestReleaseDebtIsAlarmedAndPaidByRun(t *testing.T) {
 		done := make(chan error)
 		go func() { done <- w.fleet.Run(ctx) }()
 		time.Sleep(5*time.Minute + time.Second)
+		var alarms []edr.Debt
+		for range len(heard) {
+			alarms = append(alarms, <-heard)
+		}
 		if len(alarms) < 5 || alarms[0].Provider != "falcon/us-1" || alarms[0].Err == nil || alarms[4].At.After(begun) {
 			t.Errorf("%d alarms: %+v", len(alarms), alarms)
 		}
