@@ -21,7 +21,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if dir := os.Getenv(envDir); dir != "" { // see kill_test.go
+	if dir := os.Getenv(envDir); dir != "" { // see ledger_kill_test.go
 		if err := killed(dir); err != nil {
 			fmt.Println(err)
 			os.Exit(1)
