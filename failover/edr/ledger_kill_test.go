@@ -30,7 +30,7 @@ import (
 // The environment of the process that is killed.
 const (
 	envDir  = "JURYMAST_KILL_DIR"  // of the ledger; empty: this is not that process
-	envVerb = "JURYMAST_KILL_VERB" // contain or release
+	envVerb = "JURYMAST_KILL_VERB" // contain, release or bulk
 	envStep = "JURYMAST_KILL_STEP" // the step at which it dies
 )
 
@@ -84,7 +84,13 @@ func (d dyingStore) Delete(ctx context.Context, key string, rev uint64) error {
 	return err
 }
 
-// killed is the process that is killed: it contains, or releases, the host.
+// wave is the job of the process that is killed.
+var wave = edr.Bulk{
+	ID: "wave-1", Verb: edr.VerbContain, Intent: intent, Parallel: 1,
+	Hosts: []edr.Query{host, edr.Hostname(twin.Hostname(2))},
+}
+
+// killed is the process that is killed: it contains, or releases, the host, or several.
 func killed(dir string) error {
 	at, err := strconv.ParseInt(os.Getenv(envStep), 10, 64)
 	if err != nil {
@@ -126,11 +132,15 @@ func killed(dir string) error {
 	if err != nil {
 		return err
 	}
-	act := fleet.Contain
-	if os.Getenv(envVerb) == "release" {
-		act = fleet.Release
+	switch os.Getenv(envVerb) {
+	case "contain":
+		_, err = fleet.Contain(context.Background(), host, intent)
+	case "release":
+		_, err = fleet.Release(context.Background(), host, intent)
+	case "bulk":
+		_, err = fleet.Bulk(context.Background(), wave)
 	}
-	if _, err := act(context.Background(), host, intent); err != nil {
+	if err != nil {
 		return err
 	}
 	done()
@@ -305,6 +315,31 @@ func TestKilledAtEveryStepOfARelease(t *testing.T) {
 		f, d := g.held()
 		if len(f) != len(d) {
 			g.Errorf("half released: Falcon %v, Defender %v", f, d)
+		}
+	})
+}
+
+// A job whose process dies is gone on with: every host is contained, and each once.
+func TestKilledAtEveryStepOfABulk(t *testing.T) {
+	everyStep(t, "bulk", func(*grave) {}, func(g *grave) {
+		res, err := g.fleet.Bulk(g.Context(), wave)
+		if err != nil || res.Done != 2 {
+			g.Errorf("%+v, %v", res, err)
+		}
+		if f, d := g.held(); len(f) != 2 || len(d) != 0 {
+			g.Errorf("held by Falcon %v, by Defender %v", f, d)
+		}
+		contained := map[string]int{}
+		for _, e := range g.Falcon.Effects() {
+			if e.Action == "contain" {
+				contained[e.DeviceID]++
+			}
+		}
+		if contained[twin.FalconID(1)] != 1 || contained[twin.FalconID(2)] != 1 {
+			g.Errorf("contained %v", contained)
+		}
+		if _, err := g.fleet.Release(g.Context(), edr.Hostname(twin.Hostname(2)), intent); err != nil {
+			g.Error(err)
 		}
 	})
 }
