@@ -205,7 +205,7 @@ func TestCaseMisuse(t *testing.T) {
 			"add_alerts: one of the ids":  second(c.Cases.AddAlerts(ctx, "a", "")),
 			"add_events: one of the ids":  second(c.Cases.AddEvents(ctx, "a")),
 			"add_events: the client is r": second(c.Cases.AddEvents(ctx, "a", "b")),
-			"CaseQuery.Limit is -1":          query(falcon.CaseQuery{Limit: -1}),
+			"CaseQuery.Limit is -1":       query(falcon.CaseQuery{Limit: -1}),
 			"at least one value":          query(falcon.CaseQuery{Filter: falcon.In("tags")}),
 		} {
 			if resilience.Of(err).Class != resilience.Misuse || resilience.Of(err).Sent != resilience.NotSent || !strings.Contains(err.Error(), want) {

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jurymast/jurymast/failover"
+	"github.com/jurymast/jurymast/failover/edr"
+	"github.com/jurymast/jurymast/resilience"
+)
+
+// report is the last line of -json.
+type report struct {
+	Command   string            `json:"command"`
+	Simulated bool              `json:"simulated"`
+	OK        bool              `json:"ok"`
+	Error     string            `json:"error,omitempty"`
+	Hosts     []hostReport      `json:"hosts,omitempty"`
+	Ledger    []edr.Entry       `json:"ledger,omitempty"`
+	Missing   map[string]string `json:"missing,omitempty"`
+	Owed      int               `json:"owed"`
+}
+
+type hostReport struct {
+	Host    string            `json:"host"`
+	Outcome string            `json:"outcome"`
+	By      string            `json:"by,omitempty"`
+	Missing map[string]string `json:"missing,omitempty"`
+	Error   string            `json:"error,omitempty"`
+}
+
+func (r *report) host(q edr.Query, outcome, by string, missing []failover.Gap, err error) {
+	h := hostReport{Host: q.Name, Outcome: outcome, By: by, Missing: gaps(missing)}
+	if err != nil {
+		h.Error = err.Error()
+	}
+	r.Hosts = append(r.Hosts, h)
+}
+
+func (p *program) line(format string, args ...any) { fmt.Fprintf(p.out, format+"\n", args...) }
+
+// effect tells what became of one host.
+func (p *program) effect(q edr.Query, done string, res failover.Result[edr.Effect], err error) {
+	name := res.Value.Host.Name
+	if name == "" {
+		name = q.Name
+	}
+	switch {
+	case err != nil:
+		p.line("%s: not %s (%v)", name, done, res.Value.Outcome)
+	case res.By() == "":
+		p.line("%s: %s, nobody held it", name, done)
+	default:
+		p.line("%s: %s by %s (%v)", name, done, res.By(), res.Value.Outcome)
+	}
+	if held := res.Value.Holding(); len(held) > 1 {
+		p.line("  more than one may hold it: %s; a release undoes them all", strings.Join(held, ", "))
+	}
+	p.missing(res.Gaps)
+	p.report.host(q, res.Value.Outcome.String(), res.By(), res.Gaps, err)
+}
+
+// missing names who is missing in a result, and whose fault that is.
+func (p *program) missing(gaps []failover.Gap) {
+	for _, g := range gaps {
+		p.line("  not by %s: %v", g.Provider, resilience.Of(g.Err).Class)
+	}
+}
+
+func (p *program) entry(what string, e edr.Entry) {
+	if what != "" {
+		what += ": "
+	}
+	who := e.Intent.Actor + ", " + e.Intent.ID + ": " + e.Intent.Reason
+	if e.Foreign {
+		who = "somebody else"
+	}
+	p.line("%s%s at %s: %s %v since %s, by %s", what, e.Name, e.Provider, e.Verb, e.Outcome, when(e.At), who)
+}
+
+// finish prints the JSON object.
+func (p *program) finish(err error) error {
+	if !p.o.json {
+		return nil
+	}
+	if p.report.OK = err == nil; err != nil {
+		p.report.Error = err.Error()
+	}
+	line, err := json.Marshal(p.report)
+	if err == nil {
+		p.line("%s", line)
+	}
+	return err
+}
+
+func when(t time.Time) string {
+	if t.IsZero() {
+		return "never"
+	}
+	return t.UTC().Format("2006-01-02 15:04:05Z")
+}
+
+func because(evidence []string) string {
+	if len(evidence) == 0 {
+		return ""
+	}
+	return ": " + strings.Join(evidence, ", ")
+}
+
+func inLedger(r edr.Record) string {
+	if r.FromLedger {
+		return " (asked for; not shown yet)"
+	}
+	return ""
+}
+
+func or(names []string, between string) string {
+	if len(names) == 0 {
+		return "nobody"
+	}
+	return strings.Join(names, between)
+}

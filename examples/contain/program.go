@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/jurymast/jurymast/azure"
+	"github.com/jurymast/jurymast/failover/crowdstrike"
+	"github.com/jurymast/jurymast/failover/edr"
+	"github.com/jurymast/jurymast/failover/kv"
+	"github.com/jurymast/jurymast/failover/microsoft"
+	"github.com/jurymast/jurymast/failover/twin"
+	"github.com/jurymast/jurymast/falcon"
+)
+
+// program is one run.
+type program struct {
+	out    io.Writer
+	o      options
+	report report
+	fleet  *edr.Fleet
+	clouds *twin.Twin // nil with -live
+}
+
+// within opens the clients, the ledger and the fleet, runs do, and closes them.
+func (p *program) within(ctx context.Context, do func() error) (err error) {
+	fc, az, err := p.clients()
+	if p.clouds != nil {
+		defer p.clouds.Close()
+	}
+	if err != nil {
+		return err
+	}
+	defer func() {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		err = errors.Join(err, fc.Close(closing), az.Close(closing))
+	}()
+	cfg := edr.Config{
+		Drivers:  []edr.Driver{crowdstrike.EDR(fc), microsoft.EDR(az)}, // in order of preference
+		Volatile: p.o.state == "",
+		Guards:   p.o.guard.config(),
+	}
+	if p.o.state != "" {
+		store, err := kv.Open(p.o.state)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, store.Close()) }()
+		cfg.Store = store
+	}
+	if p.o.audit != "" {
+		file, err := os.OpenFile(p.o.audit, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, file.Close()) }()
+		cfg.Audit = edr.AuditTo(file, func(r edr.AuditRecord, err error) { p.line("NOT IN THE AUDIT: %+v: %v", r, err) })
+	}
+	if p.fleet, err = edr.New(cfg); err != nil {
+		return err
+	}
+	return do()
+}
+
+// clients are those of the real clouds, or of simulated ones.
+func (p *program) clients() (*falcon.Client, *azure.Client, error) {
+	fcfg, acfg, err := p.configs()
+	if err != nil {
+		return nil, nil, err
+	}
+	fc, err := falcon.New(fcfg)
+	if err != nil {
+		return nil, nil, err
+	}
+	az, err := azure.New(acfg)
+	return fc, az, err
+}
+
+func (p *program) configs() (falcon.Config, azure.Config, error) {
+	if !p.o.live {
+		return p.simulated()
+	}
+	fcfg, err1 := falcon.ConfigFromEnv()
+	acfg, err2 := azure.ConfigFromEnv()
+	p.line("LIVE: the real clouds")
+	return fcfg, acfg, errors.Join(err1, err2)
+}
+
+// guards are what the command line forbids.
+type guards struct {
+	protect string
+	max     int
+}
+
+func (g guards) config() edr.Guards {
+	c := edr.Guards{MaxHosts: g.max}
+	if g.protect != "" {
+		c.Protected = func(h edr.Host) string {
+			label, _, _ := strings.Cut(h.Name, ".")
+			if ok, err := path.Match(strings.ToLower(g.protect), label); ok || err != nil {
+				return fmt.Sprintf("-protect %s", g.protect) // a pattern that makes no sense protects all
+			}
+			return ""
+		}
+	}
+	return c
+}
