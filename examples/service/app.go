@@ -31,6 +31,7 @@ type config struct {
 	azure  azure.Config
 	state  string // directory of the ledger
 	log    *slog.Logger
+	guards edr.Guards // before every containment
 	// reconcile is how long a lost answer is read back. Default: the fleet's.
 	reconcile time.Duration
 }
@@ -42,8 +43,8 @@ type app struct {
 	closers []func(context.Context) error // in the order in which they were opened
 }
 
-// start opens the ledger, the metrics and both clients, and keeps their tokens
-// warm: the backup's too, so that a failover does not begin with a login. It
+// start opens the ledger, the metrics and both clients, keeps their tokens warm (the
+// backup's too, so that a failover does not begin with a login) and the ledger true. It
 // needs no vendor to be up.
 func start(cfg config) (_ *app, err error) {
 	a := &app{log: cfg.log}
@@ -84,6 +85,7 @@ func start(cfg config) (_ *app, err error) {
 	fleet, err := edr.New(edr.Config{
 		Drivers: []edr.Driver{crowdstrike.EDR(fc), microsoft.EDR(az)}, // in order of preference
 		Store:   store, Total: callTotal, ReconcileFor: cfg.reconcile, Logger: cfg.log, MeterProvider: meters,
+		Guards: cfg.guards,
 	})
 	if err != nil {
 		return nil, err
@@ -93,6 +95,7 @@ func start(cfg config) (_ *app, err error) {
 	var warm sync.WaitGroup
 	warm.Go(func() { _ = fc.Run(ctx) }) // ends with ctx's error
 	warm.Go(func() { _ = az.Run(ctx) })
+	warm.Go(func() { _ = fleet.Run(ctx) }) // pays what is owed, settles what is unknown
 	a.closers = append(a.closers, func(context.Context) error { stop(); warm.Wait(); return nil })
 
 	s := &service{

@@ -77,6 +77,10 @@ func problemOf(err error, res failover.Result[edr.Effect]) *problem {
 	case errors.Is(err, edr.ErrUnknownOutcome):
 		p.Holding = res.Value.Holding()
 		return is(http.StatusBadGateway, "unknown_outcome") // look at the host before anything else
+	case errors.Is(err, edr.ErrGuard):
+		return is(http.StatusForbidden, "guarded") // protected, too many at once, or not approved
+	case errors.Is(err, edr.ErrWeakIdentity):
+		return is(http.StatusConflict, "weak_identity") // name a vendor's own id in the query
 	case errors.Is(err, resilience.ErrReadOnly):
 		return is(http.StatusForbidden, "read_only")
 	case errors.Is(err, edr.ErrHostNotFound) && len(res.Gaps) == 0:

@@ -20,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/jurymast/jurymast/azure/azuretest"
+	"github.com/jurymast/jurymast/failover/edr"
 	"github.com/jurymast/jurymast/failover/twin"
 	"github.com/jurymast/jurymast/falcon/falcontest"
 	"github.com/jurymast/jurymast/resilience/fault"
@@ -111,6 +112,20 @@ func TestErrorsSayWhatIsKnownOfTheEffect(t *testing.T) {
 		"read-only": {
 			change: func(c *config, _ *twin.Twin) { c.falcon.ReadOnly, c.azure.ReadOnly = true, true },
 			code:   http.StatusForbidden, want: problem{Error: "read_only", Effect: "none", Missing: make([]gap, 1)},
+		},
+		"guarded": {
+			change: func(c *config, _ *twin.Twin) {
+				c.guards.Protected = func(edr.Host) string { return "domain controller" }
+			},
+			code: http.StatusForbidden, want: problem{Error: "guarded", Effect: "none"},
+		},
+		"surely not one machine": {
+			change: func(_ *config, clouds *twin.Twin) {
+				m, _ := clouds.Azure.Machine(twin.DefenderID(5))
+				m.ComputerDNSName, m.IPAddresses = twin.Hostname(5), nil
+				clouds.Azure.AddMachine(m)
+			},
+			code: http.StatusConflict, want: problem{Error: "weak_identity", Effect: "none"},
 		},
 		"both down": {
 			change: func(_ *config, clouds *twin.Twin) {

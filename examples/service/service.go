@@ -103,7 +103,7 @@ type host struct {
 	Host    string      `json:"host"`
 	State   edr.State   `json:"state"` // contained if anybody holds it; not_contained only if all say so
 	Records []record    `json:"records"`
-	Ledger  []edr.Entry `json:"ledger,omitempty"` // what this service did to it and has not undone
+	Ledger  []edr.Entry `json:"ledger,omitempty"` // what is known to hold it, or did until just now
 	Missing []gap       `json:"missing,omitempty"`
 }
 
@@ -160,9 +160,9 @@ func (s *service) health(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case err != nil:
 			status, body.Status = http.StatusInternalServerError, err.Error()
-		case e.Verb == edr.VerbRelease:
+		case e.Debt():
 			body.Debts++
-		default:
+		case e.Owed():
 			body.Held++
 		}
 	}
@@ -190,12 +190,15 @@ func (w *statusRecorder) WriteHeader(status int) {
 
 func (w *statusRecorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// vendors tells what each vendor's policy is doing and why: state, next probe, the
-// last failures with their request ids.
+// vendors tells with whom calls begin and why, and what each vendor's policy is doing:
+// state, next probe, the last failures with their request ids.
 func (s *service) vendors(w http.ResponseWriter, _ *http.Request) {
-	body := map[string]resilience.Explanation{}
+	body := struct {
+		Fleet    failover.Explanation              `json:"fleet"`
+		Policies map[string]resilience.Explanation `json:"policies"`
+	}{s.fleet.Explain(), map[string]resilience.Explanation{}}
 	for provider, p := range s.policies {
-		body[provider] = p.Explain()
+		body.Policies[provider] = p.Explain()
 	}
 	writeJSON(w, http.StatusOK, body)
 }
