@@ -261,7 +261,7 @@ func (w *world) second() {
 	w.Azure.AddMachine(azuretest.Machine{ID: "second", ComputerDNSName: "ws-001.corp.example", IPAddresses: []azuretest.IPAddress{{IPAddress: "10.9.9.9", MACAddress: "00155D990099"}}})
 }
 
-func TestALinkTellsWhichOfTwo(t *testing.T) {
+func TestAPinTellsWhichOfTwo(t *testing.T) {
 	run(t, setup{}, func(t *testing.T, w *world) {
 		w.second()
 		if _, err := w.fleet.Contain(t.Context(), host, intent); !errors.Is(err, edr.ErrAmbiguousHost) {
@@ -270,6 +270,14 @@ func TestALinkTellsWhichOfTwo(t *testing.T) {
 		if got := w.learn(t); got.Hosts != 4 || got.Links != 3 {
 			t.Fatalf("%+v", got)
 		}
+		// That two records are one machine does not say that it is the one that is meant.
+		if _, err := w.fleet.Contain(t.Context(), host, intent); !errors.Is(err, edr.ErrAmbiguousHost) {
+			t.Fatalf("with a link that was learned: %v", err)
+		}
+		if f, d := w.effects(); f+d != 0 {
+			t.Fatalf("%d and %d effects", f, d)
+		}
+		w.pin(t, twin.FalconID(1), twin.DefenderID(1))
 		for _, down := range []bool{false, true} {
 			if down {
 				w.falconDown()

@@ -153,9 +153,11 @@ func (v view) settle(records []Record, gaps []failover.Gap) (Host, string) {
 	return h, ""
 }
 
-// chosen leaves of a vendor that has several records of a name the one that is
-// linked with the only record of another vendor; or, if no other answered, the one
-// that is linked with a vendor that could not be asked.
+// chosen leaves of a vendor that has several records of a name the one that is pinned
+// with the only record of another vendor; or, if no other answered, the one that is
+// pinned with a vendor that could not be asked. A link that was learned chooses nothing:
+// that two records are one machine does not say that it is the one that is meant, and
+// the other record may be what became of it since.
 func (v view) chosen(records []Record, gaps []failover.Gap) []Record {
 	by := map[string][]Record{}
 	for _, r := range records {
@@ -166,7 +168,7 @@ func (v view) chosen(records []Record, gaps []failover.Gap) []Record {
 	}
 	isMeant := func(r Record) bool {
 		l := v.links[r.key()]
-		if l == nil {
+		if l == nil || l.Pinned == nil {
 			return false
 		}
 		for _, m := range l.Members {

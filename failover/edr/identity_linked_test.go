@@ -30,9 +30,10 @@ func TestConcerns(t *testing.T) {
 	}
 }
 
-// A link to a record that is not the one of the other vendor chooses nothing.
-func TestALinkElsewhereDoesNotChoose(t *testing.T) {
-	link := &Link{Members: []Linked{{Provider: "d", ID: "D1"}, {Provider: "f", ID: "F9"}}, Grade: Strong}
+// A pin to a record that is not the one of the other vendor chooses nothing, nor does a
+// link that was learned.
+func TestAPinElsewhereDoesNotChoose(t *testing.T) {
+	link := &Link{Members: []Linked{{Provider: "d", ID: "D1"}, {Provider: "f", ID: "F9"}}, Grade: Exact, Pinned: &Pin{}}
 	v := view{links: map[recordID]*Link{{"d", "D1"}: link}}
 	if h, against := v.settle(recs("f:F1 ws.corp.example", "d:D1 ws.corp.example", "d:D2 ws.corp.example"), nil); against == "" {
 		t.Errorf("%+v", h)
@@ -40,5 +41,9 @@ func TestALinkElsewhereDoesNotChoose(t *testing.T) {
 	v.links[recordID{"d", "D1"}].Members[1].ID = "F1"
 	if h, against := v.settle(recs("f:F1 ws.corp.example", "d:D1 ws.corp.example", "d:D2 ws.corp.example"), nil); against != "" || h.Records[1].ID != "D1" {
 		t.Errorf("%+v, %s", h, against)
+	}
+	link.Pinned = nil
+	if h, against := v.settle(recs("f:F1 ws.corp.example", "d:D1 ws.corp.example", "d:D2 ws.corp.example"), nil); against == "" {
+		t.Errorf("%+v", h)
 	}
 }
