@@ -68,7 +68,7 @@ func simulate(ctx context.Context, out io.Writer, cfg twin.Config) (*report, err
 	fleet, err := edr.New(edr.Config{
 		Drivers:  []edr.Driver{crowdstrike.EDR(fc), microsoft.EDR(az)}, // in order of preference
 		Volatile: true,                                                 // a real program keeps its ledger: kv.Open(dir)
-		Total:    10 * time.Second, ReconcileFor: 2 * time.Second,
+		Total:    10 * time.Second, ReconcileFor: 2 * time.Second, Hold: 2 * time.Second,
 	})
 	if err != nil {
 		return nil, err

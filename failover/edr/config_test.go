@@ -20,6 +20,7 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 		"Config.Store":            {Drivers: []edr.Driver{d}},
 		"Config.Drivers[0]":       {Drivers: []edr.Driver{{Provider: "x"}}, Volatile: true},
 		"its Limits[0]":           {Drivers: []edr.Driver{{Provider: "x", Find: d.Find, Isolate: d.Isolate, Limits: []edr.Limit{{}}}}, Volatile: true},
+		"Config.Hold":             {Drivers: []edr.Driver{d}, Volatile: true, Hold: -1},
 		"the id":                  {Drivers: []edr.Driver{d, d}, Volatile: true},
 	} {
 		if _, err := edr.New(cfg); err == nil || !strings.Contains(err.Error(), field) {

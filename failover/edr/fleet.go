@@ -60,6 +60,9 @@ type Config struct {
 	// Total bounds an operation over all vendors when the caller's context has no
 	// earlier deadline. Default 30 s.
 	Total time.Duration
+	// Hold is the least time between two changes of the vendor that calls begin with, see
+	// failover.Config. Default 30 s.
+	Hold time.Duration
 	// LinkTTL is how long a link that was learned is kept without being proven again.
 	// Default 90 days.
 	LinkTTL time.Duration
@@ -118,6 +121,12 @@ func New(cfg Config) (*Fleet, error) {
 	if cfg.Total == 0 {
 		cfg.Total = 30 * time.Second
 	}
+	if cfg.Hold < 0 {
+		return nil, fmt.Errorf("edr: Config.Hold is %v: want a time, or 0 for 30 s", cfg.Hold)
+	}
+	if cfg.Hold == 0 {
+		cfg.Hold = 30 * time.Second
+	}
 	if cfg.ReconcileFor == 0 {
 		cfg.ReconcileFor = 5 * time.Second
 	}
@@ -144,7 +153,7 @@ func New(cfg Config) (*Fleet, error) {
 		members = append(members, failover.Member[Driver]{ID: d.Provider, Value: d})
 	}
 	group, err := failover.NewGroup(failover.Config{
-		Capability: "edr", Total: cfg.Total,
+		Capability: "edr", Total: cfg.Total, Hold: cfg.Hold,
 		TracerProvider: cfg.TracerProvider, MeterProvider: cfg.MeterProvider, Logger: cfg.Logger,
 	}, members...)
 	if err != nil {

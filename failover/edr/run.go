@@ -11,7 +11,6 @@ import (
 
 // The rhythm of Run.
 const (
-	probeEvery  = 10 * time.Second
 	settleEvery = time.Minute
 	sweepEvery  = 10 * time.Minute
 	learnEvery  = 24 * time.Hour
@@ -21,8 +20,8 @@ const (
 // Run keeps the fleet ready until ctx ends, whose error it returns. What cannot be done
 // is logged, told to Config.OnDebt, and tried again.
 //
-//   - A vendor that calls have left is probed every ten seconds, until calls begin with
-//     it again ([failover.Group.Run]).
+//   - A vendor that calls have left is probed three times in Config.Hold, until calls begin
+//     with it again ([failover.Group.Run]).
 //   - Once a minute what is not settled is settled, such as effects whose answer was lost
 //     and releases that are owed.
 //   - Every ten minutes it makes a [Fleet.Sweep], the first one at once.
@@ -34,7 +33,7 @@ const (
 // vendor that calls have left is tried by a call.
 func (f *Fleet) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
-	wg.Go(func() { _ = f.group.Run(ctx, probe, probeEvery) })
+	wg.Go(func() { _ = f.group.Run(ctx, probe, f.cfg.Hold/3) })
 	wg.Go(func() {
 		learned := time.Time{}
 		f.every(ctx, learnAgain, "the links could not be learned", func() error {
