@@ -14,6 +14,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/arm"
 	armruntime "github.com/Azure/azure-sdk-for-go/sdk/azcore/arm/runtime"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
+	azlog "github.com/Azure/azure-sdk-for-go/sdk/azcore/log"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/tracing"
 	"go.opentelemetry.io/otel/codes"
@@ -90,6 +91,12 @@ var azureAnswer = []row[*azureEnv]{
 		provoke:  (*azureEnv).leaks,
 		sdk:      func(e *azureEnv) error { return saysLittle(e, e.sdkGet()) },
 		jurymast: func(e *azureEnv) error { return saysLittle(e, e.get()) },
+	},
+	{
+		name:     "the log has the whole answer, although it was not to have bodies",
+		provoke:  (*azureEnv).leaks,
+		sdk:      func(e *azureEnv) error { return logsLittle(e, e.sdkGet()) },
+		jurymast: func(e *azureEnv) error { return logsLittle(e, e.get()) },
 	},
 	{
 		name:    "a span's status is the whole answer, with whatever is in it",
@@ -216,6 +223,25 @@ func saysLittle(e *azureEnv, c call) error {
 	e.strike()
 	if err := c(e.ctx); err != nil && strings.Contains(err.Error(), inTheBody) {
 		return wrong("the error's text has %d characters, %s among them", len(err.Error()), inTheBody)
+	}
+	return nil
+}
+
+// logsLittle listens to azcore's log, as a program does that looks for errors.
+func logsLittle(e *azureEnv, c call) error {
+	logged := make(chan string, 100)
+	azlog.SetEvents(azlog.EventResponseError)
+	azlog.SetListener(func(_ azlog.Event, text string) { logged <- text })
+	defer func() {
+		azlog.SetListener(nil)
+		azlog.SetEvents()
+	}()
+	e.strike()
+	_ = c(e.ctx)
+	for range len(logged) {
+		if text := <-logged; strings.Contains(text, inTheBody) {
+			return wrong("the log has %d characters of the answer, %s among them", len(text), inTheBody)
+		}
 	}
 	return nil
 }

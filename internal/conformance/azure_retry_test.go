@@ -3,6 +3,7 @@ package conformance
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"time"
 
@@ -41,6 +42,22 @@ var azureRetry = []row[*azureEnv]{
 		jurymast: func(e *azureEnv) error { return isolatesOnce(e, e.isolate()) },
 	},
 	{
+		name: "an empty list of statuses to retry leaves lost answers to be sent again",
+		provoke: func(e *azureEnv) {
+			e.srv.Faults().Add(fault.Rule{Kind: fault.LoseResponse, Path: isolatePath, Count: 1})
+		},
+		sdk: func(e *azureEnv) error {
+			return isolatesOnce(e, e.sdkIsolate(func(o *policy.ClientOptions) { o.Retry.StatusCodes = []int{} }))
+		},
+		jurymast: func(e *azureEnv) error { return isolatesOnce(e, e.isolate()) },
+	},
+	{
+		name:     "a name that does not exist is looked up for ten seconds",
+		provoke:  func(e *azureEnv) { e.outside.cloud = unnamed{e.outside.cloud} },
+		sdk:      func(e *azureEnv) error { return hearsSoon(e, e.sdkGet()) },
+		jurymast: func(e *azureEnv) error { return hearsSoon(e, e.get()) },
+	},
+	{
 		name:     "a certificate that is not trusted is tried again",
 		provoke:  func(e *azureEnv) { e.outside.cloud = distrusting(e.srv.Client(), &e.dials) },
 		sdk:      func(e *azureEnv) error { return handshakesOnce(e, e.sdkGet()) },
@@ -66,6 +83,26 @@ var azureRetry = []row[*azureEnv]{
 		sdk:      func(e *azureEnv) error { return givesUp(e, e.sdkGet()) },
 		jurymast: func(e *azureEnv) error { return givesUp(e, e.get()) },
 	},
+}
+
+// hearsSoon asks that a call which cannot succeed says so while something else can be
+// done.
+func hearsSoon(e *azureEnv, c call) error {
+	e.strike()
+	if took, err := c.within(e.ctx, time.Minute); err != nil && took > 5*time.Second {
+		return wrong("the caller had not heard of it after 5s") // how long it is depends on chance
+	}
+	return nil
+}
+
+// unnamed lets the names of all APIs not exist; that of the token service does.
+type unnamed struct{ http.RoundTripper }
+
+func (u unnamed) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Host == loginHost {
+		return u.RoundTripper.RoundTrip(r)
+	}
+	return nil, &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: r.URL.Hostname(), IsNotFound: true}}
 }
 
 // isolatesOnce counts what reached the cloud: an isolation sent twice can leave

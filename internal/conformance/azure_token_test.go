@@ -80,6 +80,12 @@ var azureToken = []row[*azureEnv]{
 		},
 	},
 	{
+		name:     "T8 a token service that is down is asked for ten seconds before the caller hears of it",
+		provoke:  func(e *azureEnv) { e.srv.Faults().Add(fails(tokenURLPath, 503, 0, ``)) },
+		sdk:      func(e *azureEnv) error { return hearsSoon(e, e.sdkGet()) },
+		jurymast: func(e *azureEnv) error { return hearsSoon(e, e.get()) },
+	},
+	{
 		name:     "a 401 is answered with the same token until it expires",
 		provoke:  func(e *azureEnv) { e.srv.RevokeTokens() },
 		sdk:      func(e *azureEnv) error { return replacesRefusedToken(e, e.sdkGet()) },
