@@ -31,6 +31,19 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
+// The rows of facts/product.md 4.4 that are this package's, and the tests that hold
+// them; edrtest holds the drivers to the rest.
+//
+//	list, find        TestHostsMergesBothVendors, TestWhatIsNotKnown, failover.TestWhole
+//	one host's state  TestStateIsThatOfTheHolder, TestReadYourWrites
+//	contain           TestContainThroughEveryFailureOfFalcon, TestConcurrentContainsAreOneEffect,
+//	                  TestAHostIsContainedWhereItIsHeld, TestContainEverywhere
+//	contain, no answer TestOnUnknownStop, TestAnUnknownOutcomeIsSettledByReads
+//	release           TestReleaseDebtIsKeptAndPaid, TestReleaseDebtIsAlarmedAndPaidByRun,
+//	                  TestKilledAtEveryStepOfARelease
+//	split brain       TestSplitBrainIsAState, TestForeignContainmentsAreAdoptedReadOnly
+//	plausibility      TestWhatIsPlausibleAfterAList
+
 // world is both clouds, both clients and a fleet over them.
 type world struct {
 	*twin.Twin
