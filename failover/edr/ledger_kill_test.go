@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"flag"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -33,6 +34,9 @@ const (
 	envVerb = "JURYMAST_KILL_VERB" // contain, release or bulk
 	envStep = "JURYMAST_KILL_STEP" // the step at which it dies
 )
+
+// The nightly run kills at every step; every fourth one takes a quarter of the time.
+var atEveryStep = flag.Bool("kill-at-every-step", false, "kill the process at every step instead of every fourth")
 
 // steps counts what the process does to the world outside it, and dies at one of them.
 type steps struct {
@@ -258,8 +262,11 @@ func (g *grave) free() {
 // everyStep calls do with every step at which a process can be killed, and the count
 // of them must be one that makes sense.
 func everyStep(t *testing.T, verb string, before func(*grave), after func(*grave)) {
-	n := 1
-	for ; ; n++ {
+	n, stride := 1, 4
+	if *atEveryStep {
+		stride = 1
+	}
+	for ; ; n += stride {
 		more := true
 		if !t.Run(fmt.Sprintf("killed at step %d", n), func(t *testing.T) {
 			g := bury(t)
