@@ -6,23 +6,26 @@ import (
 	"testing"
 )
 
-// The README's code is code that compiles: it is the function containFromEnv.
-func TestReadmeShowsTheExample(t *testing.T) {
+// The README's code is code that compiles and, as far as it can here, runs.
+func TestReadmeShowsTheExamples(t *testing.T) {
 	readme, err := os.ReadFile("../../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	source, err := os.ReadFile("example_test.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, body, _ := strings.Cut(string(source), "func containFromEnv(ctx context.Context, hostname string) error {\n")
-	body, _, found := strings.Cut(body, "\n}\n")
-	if !found {
-		t.Fatal("containFromEnv is gone")
-	}
-	body = strings.ReplaceAll("\n"+body, "\n\t", "\n")
-	if !strings.Contains(string(readme), "```go"+body+"\n```") {
-		t.Errorf("the README does not show:\n%s", body)
+	for file, function := range map[string]string{"example_test.go": "func containFromEnv(", "example_run_test.go": "func runDayAndNight("} {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, body, _ := strings.Cut(string(source), function)
+		_, body, _ = strings.Cut(body, ") error {\n")
+		body, _, found := strings.Cut(body, "\n}\n")
+		if !found {
+			t.Fatalf("%s: %s is gone", file, function)
+		}
+		body = strings.ReplaceAll("\n"+body, "\n\t", "\n")
+		if !strings.Contains(string(readme), "```go"+body+"\n```") {
+			t.Errorf("the README does not show:\n%s", body)
+		}
 	}
 }
