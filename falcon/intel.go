@@ -1,6 +1,12 @@
 package falcon
 
-import "github.com/jurymast/jurymast/internal/lenient"
+import (
+	"cmp"
+	"context"
+	"errors"
+
+	"github.com/jurymast/jurymast/internal/lenient"
+)
 
 // Intel is Falcon Intelligence. It only reads. Scopes: Indicators, Actors, Reports
 // and Rules (Falcon Intelligence) read, each for what its name says.
@@ -16,6 +22,38 @@ const (
 	mostDocuments  = 5000
 	usualOrder     = "created_date|asc"
 )
+
+// documentQuery is a query for actors, or for reports.
+type documentQuery struct {
+	Filter FQL
+	Search string
+	Sort   string
+	Full   bool
+	Limit  int
+	Cursor string
+}
+
+// documentPage is what one call asks for.
+type documentPage struct {
+	offset, limit        int64
+	filter, sort, search *string
+	fields               []string
+}
+
+// documents lists actors or reports; write makes the call for a page.
+func documents[T any](c *Client, name, field string, q documentQuery, r rows[T], write func(context.Context, documentPage) *capture) *List[T] {
+	limit, bad := pageSize(name, field, q.Limit, usualDocuments, mostDocuments)
+	return byOffset(c, name, q.Cursor, limit, r, func(ctx context.Context, offset, limit int64) (*capture, error) {
+		if err := errors.Join(bad, q.Filter.Err()); err != nil {
+			return nil, err
+		}
+		p := documentPage{offset: offset, limit: limit, fields: collection(q.Full)}
+		setIf(&p.filter, q.Filter.String())
+		setIf(&p.sort, cmp.Or(q.Sort, usualOrder))
+		setIf(&p.search, q.Search)
+		return write(ctx, p), nil
+	})
+}
 
 // collection is the name of the fields that an actor or a report comes with.
 func collection(full bool) []string {

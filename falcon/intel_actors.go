@@ -1,7 +1,6 @@
 package falcon
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -69,18 +68,11 @@ type ActorQuery struct {
 // list ends with ErrWindow. Scope: Actors (Falcon Intelligence) read.
 func (s *Intel) Actors(q ActorQuery) *List[Actor] {
 	const name = "intel.actors"
-	limit, bad := pageSize(name, "ActorQuery.Limit", q.Limit, usualDocuments, mostDocuments)
-	return byOffset(s.c, name, q.Cursor, limit, actorRows, func(ctx context.Context, offset, limit int64) (*capture, error) {
-		if err := errors.Join(bad, q.Filter.Err()); err != nil {
-			return nil, err
-		}
+	return documents(s.c, name, "ActorQuery.Limit", documentQuery(q), actorRows, func(ctx context.Context, d documentPage) *capture {
 		p := intel.NewQueryIntelActorEntitiesParamsWithContext(ctx)
-		p.Offset, p.Limit, p.Fields = &offset, &limit, collection(q.Full)
-		setIf(&p.Filter, q.Filter.String())
-		setIf(&p.Sort, cmp.Or(q.Sort, usualOrder))
-		setIf(&p.Q, q.Search)
+		p.Offset, p.Limit, p.Fields, p.Filter, p.Sort, p.Q = &d.offset, &d.limit, d.fields, d.filter, d.sort, d.search
 		op := &capture{}
 		_, _ = intel.New(op, nil).QueryIntelActorEntities(p)
-		return op, nil
+		return op
 	})
 }

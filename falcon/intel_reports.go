@@ -1,7 +1,6 @@
 package falcon
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -61,18 +60,11 @@ type ReportQuery struct {
 // list ends with ErrWindow. Scope: Reports (Falcon Intelligence) read.
 func (s *Intel) Reports(q ReportQuery) *List[Report] {
 	const name = "intel.reports"
-	limit, bad := pageSize(name, "ReportQuery.Limit", q.Limit, usualDocuments, mostDocuments)
-	return byOffset(s.c, name, q.Cursor, limit, reportRows, func(ctx context.Context, offset, limit int64) (*capture, error) {
-		if err := errors.Join(bad, q.Filter.Err()); err != nil {
-			return nil, err
-		}
+	return documents(s.c, name, "ReportQuery.Limit", documentQuery(q), reportRows, func(ctx context.Context, d documentPage) *capture {
 		p := intel.NewQueryIntelReportEntitiesParamsWithContext(ctx)
-		p.Offset, p.Limit, p.Fields = &offset, &limit, collection(q.Full)
-		setIf(&p.Filter, q.Filter.String())
-		setIf(&p.Sort, cmp.Or(q.Sort, usualOrder))
-		setIf(&p.Q, q.Search)
+		p.Offset, p.Limit, p.Fields, p.Filter, p.Sort, p.Q = &d.offset, &d.limit, d.fields, d.filter, d.sort, d.search
 		op := &capture{}
 		_, _ = intel.New(op, nil).QueryIntelReportEntities(p)
-		return op, nil
+		return op
 	})
 }
