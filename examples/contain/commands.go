@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/jurymast/jurymast/failover"
 	"github.com/jurymast/jurymast/failover/edr"
@@ -28,6 +30,11 @@ func (o options) command(name string, hosts []string) (command, error) {
 		return nil, usagef("%s needs the names of hosts", name)
 	case !c.hosts && len(hosts) > 0:
 		return nil, usagef("%s takes no hosts", name)
+	case slices.ContainsFunc(hosts, func(h string) bool { return strings.HasPrefix(h, "-") }):
+		// After the command nothing is a flag any more: a -dry-run there would be no dry run.
+		return nil, usagef("flags go before the command: contain [flags] %s HOST...", name)
+	case o.guard.check() != nil:
+		return nil, o.guard.check()
 	case o.dryRun && name != "contain":
 		return nil, usagef("-dry-run is for contain")
 	case o.live && name == "demo":
@@ -51,10 +58,7 @@ func contain(ctx context.Context, p *program, hosts []string) error {
 	return each(p, hosts, func(q edr.Query) error {
 		if p.o.dryRun {
 			plan, err := p.fleet.Plan(ctx, q)
-			if err == nil {
-				p.line("%s: would be contained by %s", plan.Value.Host.Name, or(plan.Value.Providers, ", else by "))
-				p.missing(plan.Gaps)
-			}
+			p.plan(q, plan, err)
 			return err
 		}
 		res, err := p.fleet.Contain(ctx, q, p.o.intent)
@@ -76,18 +80,26 @@ func release(ctx context.Context, p *program, hosts []string) error {
 func status(ctx context.Context, p *program, hosts []string) error {
 	return each(p, hosts, func(q edr.Query) error {
 		found, err := p.fleet.Find(ctx, q)
+		state, stateErr := p.fleet.State(ctx, q)
+		stands := found.Value.State()
+		fromLedger := stateErr == nil && state.Value.FromLedger
+		if stands == edr.StateUnknown && fromLedger {
+			stands = state.Value.State
+		}
 		if err == nil {
-			p.line("%s: %s (%s%s)", found.Value.Name, found.Value.State(), found.Value.Grade, because(found.Value.Evidence))
+			p.line("%s: %s (%s%s)", found.Value.Name, stands, found.Value.Grade, because(found.Value.Evidence))
 			for _, r := range found.Value.Records {
 				p.line("  %-12s %s%s, last seen %s", r.Provider, r.State, inLedger(r), when(r.LastSeen))
 			}
 		}
 		p.missing(found.Gaps)
-		state, stateErr := p.fleet.State(ctx, q)
-		if stateErr == nil && state.Value.FromLedger {
+		if fromLedger {
 			p.line("  %-12s %s, by the ledger, as of %s", state.Value.Provider, state.Value.State, when(state.Value.AsOf))
 		}
-		p.report.host(q, found.Value.State().String(), found.By(), found.Gaps, err)
+		if err == nil && stands == edr.StateUnknown {
+			err = fmt.Errorf("host %s: whether it is held is not known: %w", q, edr.ErrUnknownOutcome)
+		}
+		p.report.host(q, stands.String(), found.By(), found.Gaps, err)
 		return err
 	})
 }
@@ -103,6 +115,9 @@ func ledger(ctx context.Context, p *program, _ []string) error {
 		n++
 		p.entry("", e)
 		p.report.Ledger = append(p.report.Ledger, e)
+		if e.Debt() {
+			p.report.Owed++
+		}
 	}
 	if n == 0 {
 		p.line("nothing is held, and nothing is owed")
@@ -128,19 +143,33 @@ func sweep(ctx context.Context, p *program, _ []string) error {
 			p.entry(of.what, e)
 		}
 	}
-	for _, d := range append(s.Debts, s.Unread...) {
-		p.entry("OWED", d.Entry)
+	owed, unread := 0, 0
+	for _, d := range slices.Concat(s.Debts, s.Unread) {
+		if d.Debt() {
+			owed++
+			p.entry("OWED", d.Entry)
+		} else {
+			unread++
+			p.entry("not known", d.Entry)
+		}
 		if d.Err != nil {
 			p.line("  %v", d.Err)
 		}
 	}
 	p.missing(res.Gaps)
 	p.report.Missing = gaps(res.Gaps)
-	p.report.Owed = len(s.Debts)
-	if err == nil && len(s.Debts) > 0 {
-		err = fmt.Errorf("%d hosts may still be cut off: %w", len(s.Debts), edr.ErrReleaseDebt)
+	p.report.Owed = owed
+	errs := []error{err}
+	if owed > 0 {
+		errs = append(errs, fmt.Errorf("%d hosts may still be cut off: %w", owed, edr.ErrReleaseDebt))
 	}
-	return err
+	if unread > 0 {
+		errs = append(errs, fmt.Errorf("%d hosts could not be asked for: %w", unread, edr.ErrUnknownOutcome))
+	}
+	if n := len(s.NotDone); n > 0 {
+		errs = append(errs, fmt.Errorf("%d hosts that were to be contained are not", n))
+	}
+	return errors.Join(errs...)
 }
 
 func gaps(of []failover.Gap) map[string]string {

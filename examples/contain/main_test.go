@@ -9,11 +9,14 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"go.uber.org/goleak"
 
 	"github.com/jurymast/jurymast/failover/edr"
+	"github.com/jurymast/jurymast/failover/kv"
 	"github.com/jurymast/jurymast/failover/twin"
+	"github.com/jurymast/jurymast/resilience/fault"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -56,6 +59,9 @@ func TestCommands(t *testing.T) {
 		{"-dry-run contain ws-001", []string{"ws-001.corp.example: would be contained by falcon/us-1, else by defender"}, 0},
 		{"contain ws-001 nobody", []string{"ws-001.corp.example: contained", "nobody: not contained"}, 1},
 		{"-protect ws-* contain ws-001", []string{"ws-001.corp.example: not contained (not_sent)"}, 1},
+		{"-protect WS-001.corp.example contain ws-001", []string{"ws-001.corp.example: not contained (not_sent)"}, 1},
+		{"-dry-run -json contain ws-001", []string{`"would":["falcon/us-1","defender"]`}, 0},
+		{"-dry-run contain nobody", []string{"nobody: would not be contained"}, 1},
 		{"-max 1 contain ws-001 ws-002", []string{"ws-001.corp.example: contained", "ws-002.corp.example: not contained"}, 1},
 		{"status ws-001", []string{"ws-001.corp.example: not_contained (strong", "defender     not_contained"}, 0},
 		{"release ws-001", []string{"ws-001.corp.example: released, nobody held it"}, 0},
@@ -85,7 +91,9 @@ func TestMisuse(t *testing.T) {
 		"-live contain ws-001":        "-state DIR",
 		"-nonsense":                   "-nonsense",
 		"-reason= contain ws-001":     "Intent.Reason",
-		"-max -1 contain ws-001":      "Guards.MaxHosts",
+		"-max -1 contain ws-001":      "-max -1",
+		"contain ws-001 -dry-run":     "flags go before",
+		"-protect ws-[ contain x":     "-protect ws-[",
 		"-live -state d -json ledger": "FALCON_CLIENT_ID",
 	} {
 		for _, name := range []string{"FALCON_CLIENT_ID", "FALCON_CLIENT_SECRET", "AZURE_CLIENT_SECRET"} {
@@ -137,5 +145,79 @@ func TestExitCodes(t *testing.T) {
 				t.Errorf("%v: %d", err, got)
 			}
 		}
+	}
+}
+
+// While the vendor that holds a host is down, nothing may look settled.
+func TestNothingIsGreenInAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		p := &program{out: &out, o: options{
+			intent: edr.Intent{ID: "1", Actor: "a", Reason: "r"}, clouds: twin.Config{Hosts: 10, InMemory: true},
+		}}
+		held, free := []string{"ws-007"}, []string{"ws-008"}
+		step := func(what string, do command, hosts []string, code int, owed int, outcome string) {
+			t.Helper()
+			p.report = report{}
+			err := do(t.Context(), p, hosts)
+			if exitCode(err) != code || p.report.Owed != owed {
+				t.Errorf("%s: exit %d, owed %d: %v", what, exitCode(err), p.report.Owed, err)
+			}
+			if len(p.report.Hosts) > 0 && p.report.Hosts[0].Outcome != outcome {
+				t.Errorf("%s: %s, want %s", what, p.report.Hosts[0].Outcome, outcome)
+			}
+		}
+		err := p.within(t.Context(), func() error {
+			step("contain", contain, held, 0, 0, "accepted")
+			time.Sleep(3 * time.Minute)
+			step("sweep", sweep, nil, 0, 0, "")
+			p.clouds.Falcon.Faults().Add(fault.Rule{Kind: fault.Refuse})
+			step("status of the held", status, held, 0, 0, "contained")
+			step("status of another", status, free, 3, 0, "unknown")
+			step("sweep of the held", sweep, nil, 3, 0, "")
+			step("release", release, held, 3, 0, "failed")
+			step("status of the owed", status, held, 3, 0, "unknown")
+			step("ledger", ledger, nil, 0, 1, "")
+			step("sweep of the owed", sweep, nil, 3, 1, "")
+			p.clouds.Falcon.Faults().Heal()
+			time.Sleep(10 * time.Minute)
+			step("contain another", contain, free, 0, 0, "accepted")
+			p.clouds.Falcon.SetStatus(twin.FalconID(8), "normal")
+			time.Sleep(3 * time.Minute)
+			step("sweep of what did not happen", sweep, nil, 1, 0, "")
+			return nil
+		})
+		if err != nil || t.Failed() {
+			t.Errorf("%v\n%s", err, &out)
+		}
+	})
+}
+
+// Without -live a ledger of real hosts is not compared with simulated vendors.
+func TestARealLedgerIsNotSwept(t *testing.T) {
+	dir := t.TempDir()
+	const key = "edr/ledger/defender/aaaa"
+	real, err := kv.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	entry := `{"provider":"defender","host_id":"aaaa","name":"real","verb":"release","outcome":"unknown","at":"2026-01-02T03:04:05Z"}`
+	if _, err := real.Put(t.Context(), key, []byte(entry), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := real.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := program1(t, "-state", dir, "sweep"); err != nil || strings.Contains(out, "real") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if real, err = kv.Open(dir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := real.Get(t.Context(), key); err != nil {
+		t.Errorf("the debt is forgotten: %v", err)
+	}
+	if err := real.Close(); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -27,6 +27,7 @@ type hostReport struct {
 	Host    string            `json:"host"`
 	Outcome string            `json:"outcome"`
 	By      string            `json:"by,omitempty"`
+	Would   []string          `json:"would,omitempty"` // -dry-run: by whom, in this order
 	Missing map[string]string `json:"missing,omitempty"`
 	Error   string            `json:"error,omitempty"`
 }
@@ -60,6 +61,21 @@ func (p *program) effect(q edr.Query, done string, res failover.Result[edr.Effec
 	}
 	p.missing(res.Gaps)
 	p.report.host(q, res.Value.Outcome.String(), res.By(), res.Gaps, err)
+}
+
+// plan tells what would become of one host.
+func (p *program) plan(q edr.Query, plan failover.Result[edr.Plan], err error) {
+	if err != nil {
+		p.line("%s: would not be contained", q.Name)
+	} else {
+		p.line("%s: would be contained by %s", plan.Value.Host.Name, or(plan.Value.Providers, ", else by "))
+	}
+	if held := plan.Value.Held; len(held) > 0 {
+		p.line("  held already by %s", strings.Join(held, ", "))
+	}
+	p.missing(plan.Gaps)
+	p.report.host(q, failover.Unset.String(), "", plan.Gaps, err)
+	p.report.Hosts[len(p.report.Hosts)-1].Would = plan.Value.Providers
 }
 
 // missing names who is missing in a result, and whose fault that is.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -48,7 +49,13 @@ func (p *program) within(ctx context.Context, do func() error) (err error) {
 		Guards:   p.o.guard.config(),
 	}
 	if p.o.state != "" {
-		store, err := kv.Open(p.o.state)
+		dir := p.o.state
+		if !p.o.live {
+			// Simulated vendors know nothing of real hosts: a sweep that compared a real
+			// ledger with them would take them for released, and forget them.
+			dir = filepath.Join(dir, "simulated")
+		}
+		store, err := kv.Open(dir)
 		if err != nil {
 			return err
 		}
@@ -99,13 +106,26 @@ type guards struct {
 	max     int
 }
 
+// check refuses what would guard nothing, or everything.
+func (g guards) check() error {
+	if _, err := path.Match(g.protect, ""); err != nil {
+		return usagef("-protect %s: %w", g.protect, err)
+	}
+	if g.max < 0 {
+		return usagef("-max %d: want a number of hosts, or 0", g.max)
+	}
+	return nil
+}
+
 func (g guards) config() edr.Guards {
 	c := edr.Guards{MaxHosts: g.max}
 	if g.protect != "" {
 		c.Protected = func(h edr.Host) string {
 			label, _, _ := strings.Cut(h.Name, ".")
-			if ok, err := path.Match(strings.ToLower(g.protect), label); ok || err != nil {
-				return fmt.Sprintf("-protect %s", g.protect) // a pattern that makes no sense protects all
+			for _, name := range []string{label, h.Name} {
+				if ok, err := path.Match(strings.ToLower(g.protect), name); ok || err != nil {
+					return fmt.Sprintf("-protect %s", g.protect)
+				}
 			}
 			return ""
 		}

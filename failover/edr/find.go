@@ -31,7 +31,22 @@ func (f *Fleet) Hosts(ctx context.Context) (failover.Result[[]Host], error) {
 	out.Gaps = f.overlayAll(ctx, out.Gaps, records)
 	known.docks = sharedCards(records, known.docks)
 	out.Value = known.merge(records)
+	if absent := f.absent(out.Gaps); len(absent) > 0 {
+		for i := range out.Value {
+			out.Value[i].Missing = absent
+		}
+	}
 	return out, err
+}
+
+// absent are the vendors among the gaps.
+func (f *Fleet) absent(gaps []failover.Gap) (out []string) {
+	for _, p := range f.Providers() {
+		if hasGap(gaps, p) {
+			out = append(out, p)
+		}
+	}
+	return out
 }
 
 // Find returns the one host that the query means, with its record at every
@@ -102,6 +117,7 @@ func (f *Fleet) find(ctx context.Context, operation string, q Query) (failover.R
 		return out, &AmbiguousHostError{Query: q, Candidates: records, Why: against}
 	}
 	out.Value = h
+	out.Value.Missing = f.absent(out.Gaps)
 	return out, nil
 }
 

@@ -2,7 +2,9 @@ package edr_test
 
 import (
 	"errors"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/jurymast/jurymast/failover/edr"
 	"github.com/jurymast/jurymast/failover/twin"
@@ -68,6 +70,30 @@ func TestHostsMergesBothVendors(t *testing.T) {
 		w.Falcon.Faults().Add(fault.Rule{Kind: fault.Refuse})
 		if res, err = w.fleet.Hosts(t.Context()); err == nil || len(res.Gaps) != 2 {
 			t.Errorf("with both down: %v, %v", res.Gaps, err)
+		}
+	})
+}
+
+// A host is not free because the vendor that holds it does not answer.
+func TestAHostIsNotFreeWhileAVendorIsMissing(t *testing.T) {
+	run(t, setup{}, func(t *testing.T, w *world) {
+		if _, err := w.fleet.Contain(t.Context(), host, intent); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3 * time.Minute)
+		w.Falcon.Faults().Add(fault.Rule{Kind: fault.Refuse})
+		found, err := w.fleet.Find(t.Context(), host)
+		if err != nil || found.Value.State() != edr.StateUnknown || !slices.Equal(found.Value.Missing, []string{"falcon/us-1"}) {
+			t.Errorf("%v, missing %v, %v", found.Value.State(), found.Value.Missing, err)
+		}
+		hosts, err := w.fleet.Hosts(t.Context())
+		if err != nil || hosts.Value[1].State() != edr.StateUnknown {
+			t.Errorf("%v, %v", hosts.Value[1].State(), err)
+		}
+		w.Azure.Isolate(twin.DefenderID(1))
+		time.Sleep(3 * time.Second)
+		if found, err := w.fleet.Find(t.Context(), host); err != nil || found.Value.State() != edr.Contained {
+			t.Errorf("%v, %v", found.Value.State(), err)
 		}
 	})
 }

@@ -74,6 +74,7 @@ type Host struct {
 	Records  []Record
 	Grade    Grade    // how sure it is that the records are of one machine
 	Evidence []string // what says so
+	Missing  []string // vendors that could not be asked, and may know it, and hold it
 }
 
 // Record returns the host's record at a provider.
@@ -86,10 +87,11 @@ func (h Host) Record(provider string) (Record, bool) {
 }
 
 // State is the host's containment as far as its records tell: contained if any
-// vendor says that it contains it, otherwise unknown if any could not say.
+// vendor says that it contains it, otherwise unknown if any could not say, or could not
+// be asked.
 func (h Host) State() State {
 	var s State
-	unknown := len(h.Records) == 0
+	unknown := len(h.Records) == 0 || len(h.Missing) > 0
 	for _, r := range h.Records {
 		if r.State.Holds() {
 			return r.State

@@ -65,12 +65,7 @@ func (f *Fleet) Forget(ctx context.Context, provider, hostID string, intent Inte
 
 // alarm says what a sweep left owed.
 func (f *Fleet) alarm(ctx context.Context, s Sweep) {
-	owed := s.Debts
-	for _, u := range s.Unread {
-		if u.Entry.Debt() {
-			owed = append(owed, u)
-		}
-	}
+	owed := s.Owed()
 	byProvider := map[string]int64{}
 	for _, d := range owed {
 		byProvider[d.Provider]++

@@ -77,6 +77,15 @@ func (f *Fleet) settle(ctx context.Context, d Driver, e Entry, state State) (Ent
 		}
 	}
 	found := judge(e, state, time.Now())
+	if found == notDone || found == ended || found == released {
+		// A vendor that does not know the host may call it free: it is of another tenant
+		// now, or was deleted. That is no proof.
+		if records, err := collect(ctx, d, Native(e.Provider, e.HostID)); err != nil {
+			return e, unread, err
+		} else if len(records) == 0 {
+			return e, unread, &NotFoundError{Query: Native(e.Provider, e.HostID)}
+		}
+	}
 	switch found {
 	case proven:
 		if time.Since(e.Proven) > time.Hour { // not a write for every host in every sweep

@@ -164,3 +164,40 @@ func TestTheFirstIntentCounts(t *testing.T) {
 		}
 	})
 }
+
+// A vendor that does not know a host may call it free, as Defender does of a machine
+// that has no actions: with other credentials over the same ledger that is no proof.
+func TestAVendorThatDoesNotKnowTheHostProvesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newToy("toy", toyHosts(2)...)
+		f := toyFleet(t, v)
+		for i := range 2 {
+			if _, err := f.Contain(t.Context(), Hostname(fmt.Sprint("host-", i)), toyIntent); err != nil {
+				t.Fatal(err)
+			}
+		}
+		v.failed = errDown
+		if _, err := f.Release(t.Context(), Hostname("host-1"), toyIntent); !errors.Is(err, ErrReleaseDebt) {
+			t.Fatal(err)
+		}
+		v.failed = nil
+		time.Sleep(settleTime)
+		other := newToy("toy") // of another tenant
+		other.ghost = NotContained
+		g := toyFleetOf(t, Config{Store: f.cfg.Store}, other)
+		s, err := g.Sweep(t.Context())
+		if err != nil && len(s.Value.Unread) != 2 || len(s.Value.Unread) != 2 || !errors.Is(s.Value.Unread[0].Err, ErrHostNotFound) {
+			t.Errorf("%+v, %v", s, err)
+		}
+		if owed := s.Value.Owed(); len(owed) != 1 || owed[0].HostID != "id-1" {
+			t.Errorf("owed: %+v", owed)
+		}
+		n := 0
+		for range g.Ledger(t.Context()) {
+			n++
+		}
+		if n != 2 {
+			t.Errorf("%d entries are left", n)
+		}
+	})
+}

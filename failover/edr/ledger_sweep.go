@@ -34,6 +34,18 @@ type Sweep struct {
 	Unread []Debt
 }
 
+// Owed are the releases that did not succeed, whether the vendor holds the host or
+// could not say: hosts that may be cut off although somebody let them go.
+func (s Sweep) Owed() []Debt {
+	owed := slices.Clone(s.Debts)
+	for _, u := range s.Unread {
+		if u.Debt() {
+			owed = append(owed, u)
+		}
+	}
+	return owed
+}
+
 // Debt is an entry of the ledger that could not be settled, and why.
 type Debt struct {
 	Entry

@@ -22,6 +22,7 @@ type toy struct {
 	takes  time.Duration // every State
 	failed error         // of State
 	down   bool          // nothing answers
+	ghost  State         // of hosts that it does not know
 	quota  int           // effects that it takes in a window; 0: any number
 	window time.Duration
 	began  time.Time // the window
@@ -81,7 +82,10 @@ func (v *toy) State(ctx context.Context, id string) (State, error) {
 	if v.down {
 		return StateUnknown, errDown
 	}
-	return v.hosts[id].State, v.failed
+	if r, ok := v.hosts[id]; ok {
+		return r.State, v.failed
+	}
+	return v.ghost, v.failed
 }
 
 func (v *toy) set(id string, s State) {
