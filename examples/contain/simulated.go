@@ -18,11 +18,13 @@ func (p *program) simulated() (fcfg falcon.Config, acfg azure.Config, err error)
 	}
 	p.line("SIMULATED: a Falcon and a Microsoft cloud in this process, with the hosts %s to %s", twin.Hostname(0), twin.Hostname(p.clouds.Hosts()-1))
 	policy := resilience.Config{Breaker: resilience.Breaker{OpenFor: time.Second}} // nobody wants to wait here
-	return falcon.Config{
+	fcfg = falcon.Config{
 		ClientID: falcontest.ClientID, ClientSecret: falcontest.ClientSecret,
 		Cloud: "us-1", HTTPClient: p.clouds.Falcon.Client(), Policy: policy,
-	}, azure.Config{
+	}
+	acfg = azure.Config{
 		TenantID: azuretest.TenantID, ClientID: azuretest.ClientID, ClientSecret: azuretest.ClientSecret,
 		HTTPClient: p.clouds.Azure.Client(), Policy: policy,
-	}, nil
+	}
+	return fcfg, acfg, nil
 }
