@@ -49,9 +49,17 @@ func (o options) command(name string, hosts []string) (command, error) {
 func each(p *program, hosts []string, do func(edr.Query) error) error {
 	var errs []error
 	for _, name := range hosts {
-		errs = append(errs, do(edr.Hostname(name)))
+		errs = append(errs, do(query(name)))
 	}
 	return errors.Join(errs...)
+}
+
+// query is what a HOST means: a name, or a vendor's own id where a name is ambiguous.
+func query(host string) edr.Query {
+	if provider, id, native := strings.Cut(host, ":"); native {
+		return edr.Native(provider, id)
+	}
+	return edr.Hostname(host)
 }
 
 func contain(ctx context.Context, p *program, hosts []string) error {
@@ -70,6 +78,9 @@ func contain(ctx context.Context, p *program, hosts []string) error {
 func release(ctx context.Context, p *program, hosts []string) error {
 	return each(p, hosts, func(q edr.Query) error {
 		res, err := p.fleet.Release(ctx, q, p.o.intent)
+		if err == nil {
+			err = res.Whole() // who could not be asked may hold it
+		}
 		p.effect(q, "released", res, err)
 		return err
 	})
@@ -113,13 +124,14 @@ func ledger(ctx context.Context, p *program, _ []string) error {
 			continue
 		}
 		n++
-		p.entry("", e)
-		p.report.Ledger = append(p.report.Ledger, e)
+		what := ""
 		if e.Debt() {
-			p.report.Owed++
+			what = "OWED"
 		}
+		p.entry(what, e)
+		p.report.Ledger = append(p.report.Ledger, e)
 	}
-	if n == 0 {
+	if n == 0 && len(errs) == 0 {
 		p.line("nothing is held, and nothing is owed")
 	}
 	return errors.Join(errs...)
@@ -158,7 +170,9 @@ func sweep(ctx context.Context, p *program, _ []string) error {
 	}
 	p.missing(res.Gaps)
 	p.report.Missing = gaps(res.Gaps)
-	p.report.Owed = owed
+	if err == nil {
+		err = res.Whole() // who could not be asked may hold hosts that nobody asked for here
+	}
 	errs := []error{err}
 	if owed > 0 {
 		errs = append(errs, fmt.Errorf("%d hosts may still be cut off: %w", owed, edr.ErrReleaseDebt))

@@ -23,7 +23,7 @@ func demo(ctx context.Context, p *program, _ []string) error {
 		case err != nil:
 			p.line("  error: %v", err)
 		}
-		wait(ctx, 1500*time.Millisecond) // the agents take a second
+		wait(ctx, 2*agentTime)
 		return ctx.Err()
 	}
 	if err := act("contain "+name[0], contain, name, nil); err != nil {
@@ -46,7 +46,7 @@ func demo(ctx context.Context, p *program, _ []string) error {
 	}
 	p.line("\nHEALED: Falcon answers again")
 	p.clouds.Falcon.Faults().Heal()
-	wait(ctx, 1500*time.Millisecond) // its breaker
+	wait(ctx, 2*breakerTime)
 	if err := act("sweep", sweep, nil, nil); err != nil {
 		return err
 	}

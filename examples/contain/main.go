@@ -19,8 +19,10 @@ import (
 	"os/signal"
 	"time"
 
+	"github.com/jurymast/jurymast/failover"
 	"github.com/jurymast/jurymast/failover/edr"
 	"github.com/jurymast/jurymast/failover/twin"
+	"github.com/jurymast/jurymast/resilience"
 )
 
 func main() {
@@ -59,10 +61,14 @@ func exitCode(err error) int {
 	if _, usage := errors.AsType[usageError](err); usage {
 		return 2
 	}
-	for _, unsure := range []error{edr.ErrUnknownOutcome, edr.ErrReleaseDebt, edr.ErrAmbiguousHost, edr.ErrWeakIdentity} {
+	for _, unsure := range []error{edr.ErrUnknownOutcome, edr.ErrReleaseDebt, edr.ErrAmbiguousHost, edr.ErrWeakIdentity, failover.ErrPartial} {
 		if errors.Is(err, unsure) {
 			return 3
 		}
+	}
+	// A guard's refusal is of the class Misuse too, and the call was right.
+	if resilience.Of(err).Class == resilience.Misuse && !errors.Is(err, edr.ErrGuard) {
+		return 2
 	}
 	if err != nil {
 		return 1
@@ -71,7 +77,7 @@ func exitCode(err error) int {
 }
 
 func run(ctx context.Context, args []string, out io.Writer) error {
-	o := options{clouds: twin.Config{Hosts: 20}}
+	o := options{clouds: twin.Config{Hosts: 20, ActionTime: agentTime}}
 	flags := flag.NewFlagSet("contain", flag.ContinueOnError)
 	flags.SetOutput(out)
 	flags.Usage = func() {
@@ -85,6 +91,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
   ledger    what is held, or owed, by what this program did or saw
   sweep     compare the ledger with the vendors, and pay what is owed
   demo      all of it, on simulated clouds one of which dies; the default
+
+HOST is a name, or VENDOR:ID where a name is ambiguous, such as falcon/us-1:0a1b2c.
 
 With -live: FALCON_CLIENT_ID, FALCON_CLIENT_SECRET, FALCON_CLOUD, AZURE_TENANT_ID,
 AZURE_CLIENT_ID and AZURE_CLIENT_SECRET.
@@ -102,8 +110,10 @@ AZURE_CLIENT_ID and AZURE_CLIENT_SECRET.
 	flags.BoolVar(&o.dryRun, "dry-run", false, "with contain: tell what would be done")
 	flags.BoolVar(&o.live, "live", false, "use the real clouds")
 	flags.BoolVar(&o.json, "json", false, "print one JSON object on the last line")
+	p := &program{out: out, report: report{Simulated: true}}
 	if err := flags.Parse(args); err != nil {
-		return usageError{err}
+		p.o = o
+		return errors.Join(usageError{err}, p.finish(err))
 	}
 	name, hosts := flags.Arg(0), flags.Args()
 	if name == "" {
@@ -111,11 +121,14 @@ AZURE_CLIENT_ID and AZURE_CLIENT_SECRET.
 	} else {
 		hosts = hosts[1:]
 	}
+	p.o, p.report = o, report{Command: name, Simulated: !o.live}
 	do, err := o.command(name, hosts)
 	if err != nil {
-		return err
+		return errors.Join(err, p.finish(err))
 	}
-	p := &program{out: out, o: o, report: report{Command: name, Simulated: !o.live}}
+	if !o.dryRun && (name == "contain" || name == "release" || name == "demo") {
+		p.line("INTENT: %s, %s: %s (-actor, -id, -reason)", o.intent.Actor, o.intent.ID, o.intent.Reason)
+	}
 	err = p.within(ctx, func() error { return do(ctx, p, hosts) })
 	return errors.Join(err, p.finish(err))
 }

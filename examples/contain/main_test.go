@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,7 +27,7 @@ func TestDemo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
 		p := &program{out: &out, o: options{
-			intent: edr.Intent{ID: "1", Actor: "a", Reason: "r"}, clouds: twin.Config{Hosts: 10, InMemory: true},
+			intent: edr.Intent{ID: "1", Actor: "a", Reason: "r"}, clouds: twin.Config{Hosts: 10, ActionTime: agentTime, InMemory: true},
 		}}
 		if err := p.within(t.Context(), func() error { return demo(t.Context(), p, nil) }); err != nil {
 			t.Errorf("%v\n%s", err, &out)
@@ -160,8 +161,9 @@ func TestNothingIsGreenInAnOutage(t *testing.T) {
 			t.Helper()
 			p.report = report{}
 			err := do(t.Context(), p, hosts)
-			if exitCode(err) != code || p.report.Owed != owed {
-				t.Errorf("%s: exit %d, owed %d: %v", what, exitCode(err), p.report.Owed, err)
+			debts, debtErr := p.fleet.Debts(t.Context())
+			if exitCode(err) != code || len(debts) != owed || debtErr != nil {
+				t.Errorf("%s: exit %d, owed %d: %v, %v", what, exitCode(err), len(debts), err, debtErr)
 			}
 			if len(p.report.Hosts) > 0 && p.report.Hosts[0].Outcome != outcome {
 				t.Errorf("%s: %s, want %s", what, p.report.Hosts[0].Outcome, outcome)
@@ -175,13 +177,14 @@ func TestNothingIsGreenInAnOutage(t *testing.T) {
 			step("status of the held", status, held, 0, 0, "contained")
 			step("status of another", status, free, 3, 0, "unknown")
 			step("sweep of the held", sweep, nil, 3, 0, "")
-			step("release", release, held, 3, 0, "failed")
-			step("status of the owed", status, held, 3, 0, "unknown")
+			step("release of another", release, free, 3, 0, "already")
+			step("release", release, held, 3, 1, "failed")
+			step("status of the owed", status, held, 3, 1, "unknown")
 			step("ledger", ledger, nil, 0, 1, "")
 			step("sweep of the owed", sweep, nil, 3, 1, "")
 			p.clouds.Falcon.Faults().Heal()
 			time.Sleep(10 * time.Minute)
-			step("contain another", contain, free, 0, 0, "accepted")
+			step("contain another", contain, free, 0, 1, "accepted") // not swept yet
 			p.clouds.Falcon.SetStatus(twin.FalconID(8), "normal")
 			time.Sleep(3 * time.Minute)
 			step("sweep of what did not happen", sweep, nil, 1, 0, "")
@@ -191,6 +194,81 @@ func TestNothingIsGreenInAnOutage(t *testing.T) {
 			t.Errorf("%v\n%s", err, &out)
 		}
 	})
+}
+
+// What is owed, or not known, is said in words and in the object of -json.
+func TestADebtIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		p := &program{out: &out, o: options{
+			intent: edr.Intent{ID: "1", Actor: "a", Reason: "r"}, clouds: twin.Config{Hosts: 10, InMemory: true},
+		}}
+		host := []string{"falcon/us-1:" + twin.FalconID(1)}
+		err := p.within(t.Context(), func() error {
+			if err := contain(t.Context(), p, host); err != nil {
+				return err
+			}
+			p.clouds.Falcon.Faults().Add(fault.Rule{Kind: fault.Refuse})
+			return errors.Join(release(t.Context(), p, host), ledger(t.Context(), p, nil))
+		})
+		if exitCode(err) != 3 || p.report.Owed != 1 || p.report.Hosts[0].Host != host[0] {
+			t.Errorf("exit %d: %v; %+v", exitCode(err), err, p.report)
+		}
+		for _, want := range []string{"ws-001.corp.example: NOT KNOWN whether it is released", "OWED: ws-001"} {
+			if !strings.Contains(out.String(), want) {
+				t.Errorf("%q is not in\n%s", want, &out)
+			}
+		}
+	})
+}
+
+// A vendor that cannot be asked may hold hosts that the ledger does not know.
+func TestASweepIsNotWholeWithoutAVendor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &program{out: io.Discard, o: options{clouds: twin.Config{Hosts: 10, InMemory: true}}}
+		err := p.within(t.Context(), func() error {
+			p.clouds.Falcon.Faults().Add(fault.Rule{Kind: fault.Refuse})
+			return sweep(t.Context(), p, nil)
+		})
+		if exitCode(err) != 3 {
+			t.Errorf("exit %d: %v", exitCode(err), err)
+		}
+	})
+}
+
+// A caller of -json gets its object also if the call was wrong.
+func TestMisuseWithJSON(t *testing.T) {
+	for _, args := range []string{"-json wipe ws-001", "-json -max x", "-json -reason= contain ws-001", "-json status elsewhere:1"} {
+		var r report
+		out, err := program1(t, strings.Fields(args)...)
+		lines := strings.Split(strings.TrimSpace(out), "\n")
+		if jsonErr := json.Unmarshal([]byte(lines[len(lines)-1]), &r); jsonErr != nil || r.OK || r.Error == "" || exitCode(err) != 2 {
+			t.Errorf("%s: exit %d, %v\n%s", args, exitCode(err), jsonErr, out)
+		}
+	}
+}
+
+// The names at every vendor count, not only the one that is shown.
+func TestProtectKnowsEveryName(t *testing.T) {
+	c := guards{protect: "dc-*"}.config()
+	for name, protected := range map[string]bool{"DC-1": true, "ws-1": false} {
+		h := edr.Host{Name: "main.corp.example", Records: []edr.Record{{Hostname: "main"}, {Hostname: name}}}
+		if got := c.Protected(h) != ""; got != protected {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+// The temporary ledger goes with the program.
+func TestNothingIsLeftBehind(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	if _, err := program1(t, "contain", "ws-001"); err != nil {
+		t.Error(err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("%v, %v", left, err)
+	}
 }
 
 // Without -live a ledger of real hosts is not compared with simulated vendors.

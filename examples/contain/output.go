@@ -2,6 +2,8 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
+	"flag"
 	"fmt"
 	"strings"
 	"time"
@@ -33,7 +35,7 @@ type hostReport struct {
 }
 
 func (r *report) host(q edr.Query, outcome, by string, missing []failover.Gap, err error) {
-	h := hostReport{Host: q.Name, Outcome: outcome, By: by, Missing: gaps(missing)}
+	h := hostReport{Host: target(q), Outcome: outcome, By: by, Missing: gaps(missing)}
 	if err != nil {
 		h.Error = err.Error()
 	}
@@ -46,9 +48,11 @@ func (p *program) line(format string, args ...any) { fmt.Fprintf(p.out, format+"
 func (p *program) effect(q edr.Query, done string, res failover.Result[edr.Effect], err error) {
 	name := res.Value.Host.Name
 	if name == "" {
-		name = q.Name
+		name = target(q)
 	}
 	switch {
+	case exitCode(err) == 3:
+		p.line("%s: NOT KNOWN whether it is %s (%v)", name, done, res.Value.Outcome)
 	case err != nil:
 		p.line("%s: not %s (%v)", name, done, res.Value.Outcome)
 	case res.By() == "":
@@ -66,7 +70,7 @@ func (p *program) effect(q edr.Query, done string, res failover.Result[edr.Effec
 // plan tells what would become of one host.
 func (p *program) plan(q edr.Query, plan failover.Result[edr.Plan], err error) {
 	if err != nil {
-		p.line("%s: would not be contained", q.Name)
+		p.line("%s: would not be contained", target(q))
 	} else {
 		p.line("%s: would be contained by %s", plan.Value.Host.Name, or(plan.Value.Providers, ", else by "))
 	}
@@ -98,7 +102,7 @@ func (p *program) entry(what string, e edr.Entry) {
 
 // finish prints the JSON object.
 func (p *program) finish(err error) error {
-	if !p.o.json {
+	if !p.o.json || errors.Is(err, flag.ErrHelp) {
 		return nil
 	}
 	if p.report.OK = err == nil; err != nil {
@@ -116,6 +120,14 @@ func when(t time.Time) string {
 		return "never"
 	}
 	return t.UTC().Format("2006-01-02 15:04:05Z")
+}
+
+// target is a query as it is written on the command line.
+func target(q edr.Query) string {
+	if q.Provider != "" {
+		return q.Provider + ":" + q.ID
+	}
+	return q.Name
 }
 
 func because(evidence []string) string {

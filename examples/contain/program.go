@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path"
@@ -44,24 +43,27 @@ func (p *program) within(ctx context.Context, do func() error) (err error) {
 		err = errors.Join(err, fc.Close(closing), az.Close(closing))
 	}()
 	cfg := edr.Config{
-		Drivers:  []edr.Driver{crowdstrike.EDR(fc), microsoft.EDR(az)}, // in order of preference
-		Volatile: p.o.state == "",
-		Guards:   p.o.guard.config(),
+		Drivers: []edr.Driver{crowdstrike.EDR(fc), microsoft.EDR(az)}, // in order of preference
+		Guards:  p.o.guard.config(),
 	}
-	if p.o.state != "" {
-		dir := p.o.state
-		if !p.o.live {
-			// Simulated vendors know nothing of real hosts: a sweep that compared a real
-			// ledger with them would take them for released, and forget them.
-			dir = filepath.Join(dir, "simulated")
-		}
-		store, err := kv.Open(dir)
-		if err != nil {
+	dir := p.o.state
+	switch {
+	case dir == "": // simulated
+		if dir, err = os.MkdirTemp("", "contain"); err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, store.Close()) }()
-		cfg.Store = store
+		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	case !p.o.live:
+		// Simulated vendors know nothing of real hosts: a sweep that compared a real
+		// ledger with them would take them for released, and forget them.
+		dir = filepath.Join(dir, "simulated")
 	}
+	store, err := kv.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	cfg.Store = store
 	if p.o.audit != "" {
 		file, err := os.OpenFile(p.o.audit, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 		if err != nil {
@@ -73,7 +75,10 @@ func (p *program) within(ctx context.Context, do func() error) (err error) {
 	if p.fleet, err = edr.New(cfg); err != nil {
 		return err
 	}
-	return do()
+	err = do()
+	debts, debtErr := p.fleet.Debts(context.WithoutCancel(ctx))
+	p.report.Owed = len(debts)
+	return errors.Join(err, debtErr)
 }
 
 // clients are those of the real clouds, or of simulated ones.
@@ -121,10 +126,16 @@ func (g guards) config() edr.Guards {
 	c := edr.Guards{MaxHosts: g.max}
 	if g.protect != "" {
 		c.Protected = func(h edr.Host) string {
-			label, _, _ := strings.Cut(h.Name, ".")
-			for _, name := range []string{label, h.Name} {
-				if ok, err := path.Match(strings.ToLower(g.protect), name); ok || err != nil {
-					return fmt.Sprintf("-protect %s", g.protect)
+			names := []string{h.Name}
+			for _, r := range h.Records { // vendors differ in what they call it
+				names = append(names, r.Hostname, r.FQDN)
+			}
+			for _, name := range names {
+				label, _, _ := strings.Cut(name, ".")
+				for _, n := range []string{name, label} {
+					if ok, err := path.Match(strings.ToLower(g.protect), strings.ToLower(n)); ok || err != nil {
+						return "-protect " + g.protect
+					}
 				}
 			}
 			return ""
