@@ -12,7 +12,8 @@ type Recovered struct {
 	// Gaps are chunks damaged in the middle of the newest segment, which later
 	// chunks of the same feed keep the stream from replaying.
 	Gaps []GapError
-	// Sinks lost their cursor: they begin again with the oldest segment.
+	// Sinks have no readable cursor, though a file for it: it is damaged, or a crash
+	// came while it was made. They begin again with the oldest segment.
 	Sinks []string
 }
 

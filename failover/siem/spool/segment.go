@@ -14,9 +14,9 @@ import (
 // front to back. It begins with its header, twice, so that one rotten sector does
 // not take the salt and with it all records.
 //
-//	 0 magic 4    8 size of one copy 4    16 first position 8    32 CID length 2, feeds 2, zero 4
-//	 4 version 1  12 zero 4               24 salt 8              40 CID; for each feed: length 2, name, cursor 8
-//	 5 zero 3                                                       zeros; CRC-32C 4
+//	0 magic 4    8 size of one copy 4    16 first position 8    32 CID length 2, feeds 2, zero 4
+//	4 version 1  12 zero 4               24 salt 8              40 CID; for each feed: length 2, name, cursor 8
+//	5 zero 3                                                       zeros; CRC-32C 4
 const (
 	segmentMagic   = 0x53474A31
 	segmentVersion = 1
