@@ -133,20 +133,7 @@ func FuzzSegment(f *testing.F) {
 		if err != nil {
 			return // another tenant's, or a newer release's
 		}
-		done, cancel := context.WithCancel(ctx)
-		cancel()
-		r := reader{s: s, sink: s.sinks["s"]}
-		for range len(b) { // until it would wait
-			here, later, _ := r.look()
-			if (r.walk.f == nil || r.walk.at >= here) && later == nil && len(r.gaps) == 0 {
-				break
-			}
-			_, _ = r.next(ctx)
-		}
-		if _, err := r.next(done); !errors.Is(err, context.Canceled) {
-			t.Error(err)
-		}
-		r.leave()
+		synctest.Test(t, func(t *testing.T) { drain(t, openOn(t, d, config), "s") })
 		if err := s.Append(ctx, Chunk{Feed: "new", First: 1, Last: 1, Body: []byte("x")}); err != nil {
 			t.Error(err)
 		}

@@ -122,7 +122,6 @@ func (s *Spool) find() error {
 			return fmt.Errorf("spool: %w", err)
 		}
 		s.segments = append(s.segments, segment{base: base, size: size, disk: size})
-		s.next = max(s.next, base+1)
 	}
 	return nil
 }
@@ -148,6 +147,8 @@ func (s *Spool) check(seg *segment, mark uint64) (ok bool, err error) {
 			if err := s.files.remove(name); err != nil {
 				return false, fmt.Errorf("spool: %w", err)
 			}
+		} else {
+			s.next = max(s.next, seg.base+1)
 		}
 		s.recovered.Cuts = append(s.recovered.Cuts, cut)
 		return false, nil
@@ -158,7 +159,7 @@ func (s *Spool) check(seg *segment, mark uint64) (ok bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("spool: %s: %w", name, err)
 	}
-	s.next = max(s.next, last+1)
+	s.next = max(s.next, seg.base+1, last+1) // the name base is taken
 	if cut := seg.size - whole; cut > 0 || mark > last {
 		c := Cut{Segment: name, At: whole, Bytes: max(cut, 0), Promised: mark > last}
 		if cut > 0 {
