@@ -16,11 +16,11 @@ func filled(t *testing.T, config Config) (*disk, []Chunk) {
 	var chunks []Chunk
 	for n := range 20 {
 		c := feedChunk([]string{"a", "b", "c"}[n%3], n)
-		if n == 7 || n == 16 { // the bytes of a record, with lies in them
+		if n == 7 || n == 16 { // the bytes of a record where one may begin, with lies in them
 			h := headerOf(&c)
 			h.pos, h.last, h.sum = uint64(n+2), 99999, headerOf(&Chunk{Body: []byte("lies!")}).sum
 			h.length = 5
-			c.Body = appendRecord(make([]byte, 0), 0, &h, []byte("lies!"))
+			c.Body = appendRecord(make([]byte, 7), 0, &h, []byte("lies!"))
 		}
 		if err := s.Append(ctx, c); err != nil {
 			t.Fatal(err)
@@ -151,6 +151,40 @@ func TestTornTailIsQuarantinedAndReported(t *testing.T) {
 		d.names[segmentName(1)].data[whole-20] ^= 1
 		if r := openOn(t, d, Config{}).Recovered(); len(r.Cuts) != 1 || !r.Cuts[0].Promised {
 			t.Errorf("rot is taken for a torn write: %+v", r)
+		}
+	})
+}
+
+// A sink's cursor must not swallow what the stream replays after rot.
+func TestReplayedChunksAreDeliveredAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, chunks := filled(t, Config{Sinks: []string{"s"}, SegmentBytes: 1 << 20})
+		if err := openOn(t, d, Config{}).Ack("s", 20); err != nil {
+			t.Fatal(err)
+		}
+		seg := d.names[segmentName(1)]
+		seg.data = seg.data[:len(seg.data)-8]
+		s := openOn(t, d, Config{})
+		if err := s.Append(ctx, chunks[19]); err != nil {
+			t.Fatal(err)
+		}
+		if got, _ := drain(t, s, "s"); len(got) != 1 || !same(got[0], chunks[19]) {
+			t.Errorf("got %d chunks, want the replayed one", len(got))
+		}
+	})
+}
+
+func TestSecondCopyOfTheHeaderServes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, _ := filled(t, hurt)
+		names, _ := d.list()
+		for _, name := range names {
+			if strings.HasSuffix(name, suffix) {
+				d.names[name].data[9] ^= 1
+			}
+		}
+		if got, gaps := drain(t, openOn(t, d, hurt), "s"); len(got) != 17 || len(gaps) > 0 {
+			t.Errorf("%d chunks of 17, gaps %v", len(got), gaps)
 		}
 	})
 }
