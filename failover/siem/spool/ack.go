@@ -1,0 +1,201 @@
+package spool
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"sync"
+
+	"github.com/jurymast/jurymast/resilience"
+)
+
+// A sink's cursor is a file of two slots, written in turn, so that a torn write
+// leaves the one before:
+//
+//	magic 4, version 1, zero 3, counter 8, acknowledged 8, durable 8, CRC-32C of all this and the sink's name 4
+//
+// durable is the newest position that was synced then: a tail that ends below it
+// is not torn but rotten.
+const (
+	slotMagic   = 0x414A4D31
+	slotVersion = 1
+	slotSize    = 512
+	slotUsed    = 36
+)
+
+type sink struct {
+	name string
+
+	mu      sync.Mutex // held over a save
+	file    file
+	counter uint64 // of the newest slot
+
+	// Guarded by Spool.mu:
+	acked uint64
+	other uint64 // what the other slot says, which is what damage may fall back to
+}
+
+func ackName(sink string) string { return "ack-" + sink }
+
+func encodeSlot(sink string, counter, acked, durable uint64) []byte {
+	le := binary.LittleEndian
+	b := le.AppendUint32(make([]byte, 0, slotSize), slotMagic)
+	b = append(b, slotVersion, 0, 0, 0)
+	b = le.AppendUint64(b, counter)
+	b = le.AppendUint64(b, acked)
+	b = le.AppendUint64(b, durable)
+	b = le.AppendUint32(b, slotSum(b, sink))
+	return b[:slotSize]
+}
+
+func slotSum(b []byte, sink string) uint32 {
+	return crc32.Update(crc32.Checksum(b[:slotUsed-4], castagnoli), castagnoli, []byte(sink))
+}
+
+func decodeSlot(b []byte, sink string) (counter, acked, durable uint64, newer, ok bool) {
+	le := binary.LittleEndian
+	if len(b) < slotUsed || le.Uint32(b) != slotMagic || le.Uint32(b[slotUsed-4:]) != slotSum(b, sink) {
+		return 0, 0, 0, false, false
+	}
+	if b[4] != slotVersion {
+		return 0, 0, 0, true, false
+	}
+	return le.Uint64(b[8:]), le.Uint64(b[16:]), le.Uint64(b[24:]), false, true
+}
+
+// load reads the sink's cursor. known is false if there is none.
+func (s *Spool) load(k *sink) (mark uint64, known bool, err error) {
+	k.file, err = s.files.open(ackName(k.name), false)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, false, nil
+	}
+	if err != nil {
+		return 0, false, err
+	}
+	b, err := readAt(k.file, 0, 2*slotSize)
+	if err != nil {
+		return 0, false, err
+	}
+	for i := 0; i+slotUsed <= len(b); i += slotSize {
+		counter, acked, durable, newer, ok := decodeSlot(b[i:], k.name)
+		if newer {
+			return 0, false, fmt.Errorf("the cursor of sink %q was written by a newer release", k.name)
+		}
+		if ok && (!known || counter > k.counter) {
+			k.counter, k.acked, known = counter, acked, true
+		}
+		if ok {
+			mark = max(mark, durable)
+		}
+	}
+	return mark, known, nil
+}
+
+// save makes acked the sink's durable cursor. The caller holds k.mu.
+func (s *Spool) save(k *sink, acked uint64) error {
+	s.mu.Lock()
+	durable := s.durable
+	s.mu.Unlock()
+	counter := k.counter + 1
+	_, err := k.file.WriteAt(encodeSlot(k.name, counter, acked, durable), int64(counter%2)*slotSize)
+	if err == nil {
+		err = k.file.sync()
+	}
+	if err != nil { // the counter stays: the good slot is not touched by the next try
+		return fmt.Errorf("spool: cursor of sink %q: %w", k.name, full(err))
+	}
+	k.counter = counter
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k.acked, k.other = acked, k.acked
+	return nil
+}
+
+// settle makes both slots say the same.
+func (s *Spool) settle(k *sink) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.acked == k.other || s.isClosed() {
+		return nil
+	}
+	return s.save(k, k.acked)
+}
+
+// Ack records that sink has delivered every chunk up to position, which it got
+// from [Spool.Read]; a lower one than before changes nothing. It returns after
+// the cursor is synced; then it removes the segments that no sink needs.
+func (s *Spool) Ack(sink string, position uint64) error {
+	k := s.sinks[sink]
+	if k == nil {
+		return resilience.Misusef("spool: sink %q is not in Config.Sinks", sink)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	s.mu.Lock()
+	durable, acked := s.durable, k.acked
+	s.mu.Unlock()
+	switch {
+	case s.isClosed():
+		return ErrClosed
+	case position > durable:
+		return resilience.Misusef("spool: sink %q: position %d is not in the spool yet", sink, position)
+	case position <= acked:
+		return nil
+	}
+	if err := s.save(k, position); err != nil {
+		return err
+	}
+	if s.crossed(k) {
+		// The other slot too, before a segment goes that it needs.
+		if err := s.save(k, position); err != nil {
+			return err
+		}
+	}
+	return s.reclaim()
+}
+
+// crossed says that a segment ends between what the two slots say.
+func (s *Spool) crossed(k *sink) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, seg := range s.segments {
+		if seg.base > k.other+1 && seg.base <= k.acked+1 {
+			return true
+		}
+	}
+	return false
+}
+
+// reclaim removes the segments that every slot of every sink is past. The newest
+// one stays: it knows the cursors.
+func (s *Spool) reclaim() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	floor := s.durable
+	for _, k := range s.sinks {
+		floor = min(floor, k.acked, k.other)
+	}
+	for len(s.segments) > 1 && s.segments[1].base <= floor+1 {
+		err := s.files.remove(segmentName(s.segments[0].base))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("spool: remove a delivered segment: %w", err)
+		}
+		s.segments = s.segments[1:]
+	}
+	return nil
+}
+
+func (s *Spool) closeSinks() error {
+	var errs []error
+	for _, k := range s.sinks {
+		k.mu.Lock()
+		if k.file != nil {
+			errs = append(errs, k.file.Close())
+			k.file = nil
+		}
+		k.mu.Unlock()
+	}
+	return errors.Join(errs...)
+}

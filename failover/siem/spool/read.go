@@ -1,0 +1,190 @@
+package spool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"maps"
+	"slices"
+
+	"github.com/jurymast/jurymast/resilience"
+)
+
+// Read yields the chunks that sink has not acknowledged, oldest first, and waits
+// for new ones until ctx ends. A [*GapError] tells of chunks that are lost, and
+// the iteration goes on; any other error, such as that of ctx or [ErrClosed], is
+// the last. Start again to repeat what was not acknowledged. The body of the loop
+// may use the spool.
+func (s *Spool) Read(ctx context.Context, sink string) iter.Seq2[Chunk, error] {
+	return func(yield func(Chunk, error) bool) {
+		k := s.sinks[sink]
+		if k == nil {
+			yield(Chunk{}, resilience.Misusef("spool: sink %q is not in Config.Sinks", sink))
+			return
+		}
+		r := reader{s: s, sink: k}
+		defer r.leave()
+		for {
+			c, err := r.next(ctx)
+			var gap *GapError
+			if !yield(c, err) || err != nil && !errors.As(err, &gap) {
+				return
+			}
+		}
+	}
+}
+
+type reader struct {
+	s       *Spool
+	sink    *sink
+	started bool
+	from    uint64 // positions below it are acknowledged
+	base    uint64 // of the segment it is in; 0 before the first
+	walk    walker
+	known   chain
+	gaps    []*GapError // still to be told
+}
+
+func (r *reader) leave() {
+	if r.walk.f != nil {
+		_ = r.walk.f.Close()
+		r.walk.f = nil
+	}
+}
+
+func (r *reader) next(ctx context.Context) (Chunk, error) {
+	for {
+		if ctx.Err() != nil {
+			return Chunk{}, fmt.Errorf("spool: read: %w", ctx.Err())
+		}
+		if r.s.isClosed() {
+			return Chunk{}, ErrClosed
+		}
+		if len(r.gaps) > 0 {
+			gap := r.gaps[0]
+			r.gaps = r.gaps[1:]
+			return Chunk{}, gap
+		}
+		here, later, grown := r.look()
+		if r.walk.f != nil && r.walk.at < here {
+			r.walk.end = here
+			c, ok, err := r.record()
+			if err != nil {
+				return Chunk{}, fmt.Errorf("spool: read %s: %w", segmentName(r.base), err)
+			}
+			if ok {
+				return c, nil
+			}
+			continue
+		}
+		if later != nil {
+			if err := r.enter(*later); err != nil {
+				return Chunk{}, fmt.Errorf("spool: read %s: %w", segmentName(later.base), err)
+			}
+			continue
+		}
+		if err := r.s.wait(ctx, grown); err != nil {
+			return Chunk{}, err
+		}
+	}
+}
+
+// look returns how far the segment it is in can be read, and the one to go to next.
+func (r *reader) look() (here int64, later *segment, grown <-chan struct{}) {
+	s := r.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !r.started {
+		r.started, r.from = true, r.sink.acked+1
+		if len(s.segments) > 0 && s.segments[0].base > r.from {
+			r.gaps = append(r.gaps, &GapError{First: r.from, Last: s.segments[0].base - 1})
+		}
+	}
+	here = r.walk.end
+	for i, seg := range s.segments {
+		if seg.base == r.base {
+			here = seg.size
+		}
+		if seg.base > r.base && (later == nil || seg.base <= r.from) {
+			later = &s.segments[i]
+		}
+	}
+	if later != nil {
+		next := *later
+		later = &next
+	}
+	return here, later, s.grown
+}
+
+// enter goes to a segment. What its header says was there before must have been seen.
+func (r *reader) enter(seg segment) error {
+	r.leave()
+	first := r.base == 0
+	r.base, r.walk = seg.base, walker{pos: seg.base}
+	f, err := r.s.files.open(segmentName(seg.base), false)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // acknowledged and removed, or the next segment tells
+	}
+	if err != nil {
+		r.base = seg.base - 1
+		return err
+	}
+	h, newer, ok, err := readSegment(f, seg.base, seg.size)
+	if err == nil && newer {
+		err = errors.New("written by a newer release")
+	}
+	if err != nil || !ok {
+		return errors.Join(err, f.Close()) // if it is rotten, the next segment tells
+	}
+	r.walk = walker{f: f, salt: h.salt, at: h.start, end: seg.size, pos: seg.base}
+	if r.known == nil {
+		r.known = chain{}
+	}
+	r.s.mu.Lock()
+	past := r.sink.acked+1 >= seg.base
+	r.s.mu.Unlock()
+	for _, feed := range slices.Sorted(maps.Keys(h.cursors)) {
+		gap := r.known.expect(feed, h.cursors[feed])
+		if gap != nil && !first && !past {
+			r.gaps = append(r.gaps, gap)
+		}
+	}
+	return nil
+}
+
+// record reads the next record of the segment. ok is false if it is none to yield.
+func (r *reader) record() (Chunk, bool, error) {
+	h, at, ok, err := r.walk.next()
+	if err != nil {
+		return Chunk{}, false, err
+	}
+	if !ok {
+		r.walk.at = r.walk.end // a record, if one follows, begins exactly there
+		return Chunk{}, false, nil
+	}
+	if h.pos < r.from {
+		r.known.add(&h)
+		return Chunk{}, false, nil
+	}
+	if h.hasPrevious {
+		if gap := r.known.expect(h.feed, h.previous); gap != nil {
+			r.gaps = append(r.gaps, gap)
+		}
+	}
+	r.known.add(&h)
+	body, ok, err := r.walk.body(&h, at)
+	if err != nil {
+		return Chunk{}, false, err
+	}
+	if !ok {
+		r.gaps = append(r.gaps, &GapError{Feed: h.feed, First: h.first, Last: h.last})
+		return Chunk{}, false, nil
+	}
+	if len(r.gaps) > 0 { // they come first
+		r.walk.at, r.walk.pos = at-recordHeader-int64(len(h.feed)), h.pos
+		return Chunk{}, false, nil
+	}
+	return h.chunk(body), true, nil
+}
