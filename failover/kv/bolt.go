@@ -15,6 +15,8 @@ import (
 
 	"go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
+
+	"github.com/jurymast/jurymast/internal/disk"
 )
 
 const (
@@ -72,8 +74,8 @@ func Open(dir string) (*Bolt, error) {
 	}
 	// Without this a power cut could take the name of a new file, and with it
 	// everything acknowledged since.
-	_ = syncDir(filepath.Dir(dir)) // matters if dir is new; its parent may be closed to us
-	if err := syncDir(dir); err != nil {
+	_ = disk.SyncDir(filepath.Dir(dir)) // matters if dir is new; its parent may be closed to us
+	if err := disk.SyncDir(dir); err != nil {
 		return nil, fmt.Errorf("kv: %w", err)
 	}
 	err := guarded(func() (err error) {
@@ -105,7 +107,7 @@ func (b *Bolt) openFile(path string, flag int, mode fs.FileMode) (*os.File, erro
 		return nil, fmt.Errorf("kv: %w", err)
 	}
 	b.file = f
-	if err := lockFile(f, lockWait); err != nil {
+	if err := lockFile(f); err != nil {
 		return nil, err
 	}
 	info, err := f.Stat()
@@ -267,7 +269,7 @@ func (b *Bolt) batch(prefix, last string) (batch []found, err error) {
 
 // release gives up a file that bbolt no longer can.
 func release(f *os.File) error {
-	unlockFile(f)
+	disk.Unlock(f)
 	return f.Close()
 }
 

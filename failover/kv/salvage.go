@@ -21,7 +21,7 @@ func Salvage(dir string) ([]Entry, error) {
 		return nil, fmt.Errorf("kv: salvage: %w", err)
 	}
 	defer func() { _ = f.Close() }()
-	if err := lockFile(f, lockWait); err != nil {
+	if err := lockFile(f); err != nil {
 		return nil, err
 	}
 	info, err := f.Stat()

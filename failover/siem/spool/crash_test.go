@@ -19,7 +19,7 @@ type script struct {
 
 var small = Config{Sinks: []string{"s", "t"}, SegmentBytes: 900}
 
-func (p *script) run(t *testing.T, d *disk) {
+func (p *script) run(t *testing.T, d *faultDisk) {
 	s, err := open(d, small)
 	if err != nil {
 		return
@@ -52,7 +52,7 @@ func (p *script) run(t *testing.T, d *disk) {
 }
 
 // holds proves that nothing promised is lost, and that the spool goes on.
-func (p *script) holds(t *testing.T, d *disk) {
+func (p *script) holds(t *testing.T, d *faultDisk) {
 	t.Helper()
 	s := openOn(t, d, small)
 	defer func() { _ = s.Close() }()

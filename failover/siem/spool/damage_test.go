@@ -10,7 +10,7 @@ import (
 
 // filled returns a spool of a few segments with sink "s" at position 3, and what
 // is in it.
-func filled(t *testing.T, config Config) (*disk, []Chunk) {
+func filled(t *testing.T, config Config) (*faultDisk, []Chunk) {
 	d := newDisk()
 	s := openOn(t, d, config)
 	var chunks []Chunk
@@ -36,7 +36,7 @@ func filled(t *testing.T, config Config) (*disk, []Chunk) {
 
 // sound proves of a damaged spool that every byte it gives is right, and that
 // what it does not give is replayed by the stream or reported.
-func sound(t *testing.T, d *disk, config Config, chunks []Chunk, what string) {
+func sound(t *testing.T, d *faultDisk, config Config, chunks []Chunk, what string) {
 	t.Helper()
 	s, err := open(d, config)
 	if err != nil {

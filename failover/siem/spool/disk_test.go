@@ -14,8 +14,8 @@ import (
 
 var errPower = errors.New("power cut")
 
-// disk is a directory in memory that loses what was not synced.
-type disk struct {
+// faultDisk is a directory in memory that loses what was not synced.
+type faultDisk struct {
 	mu           sync.Mutex
 	names, kept  map[string]*inode // kept: durable names
 	ops, cutAt   int               // the operation at which the power goes; 0 never
@@ -35,7 +35,7 @@ type write struct {
 	data []byte // nil: truncate
 }
 
-func newDisk() *disk { return &disk{names: map[string]*inode{}, kept: map[string]*inode{}} }
+func newDisk() *faultDisk { return &faultDisk{names: map[string]*inode{}, kept: map[string]*inode{}} }
 
 func (w write) apply(b []byte) []byte {
 	end := w.at + int64(len(w.data))
@@ -50,7 +50,7 @@ func (w write) apply(b []byte) []byte {
 }
 
 // op counts an operation that changes the disk. The caller holds mu.
-func (d *disk) op(name string) error {
+func (d *faultDisk) op(name string) error {
 	d.ops++
 	d.operationLog = append(d.operationLog, name)
 	if d.cutAt > 0 && d.ops >= d.cutAt {
@@ -60,7 +60,7 @@ func (d *disk) op(name string) error {
 }
 
 // crash returns what a power cut leaves: all that was synced, and of the rest what chance wills.
-func (d *disk) crash(rng *rand.Rand) *disk {
+func (d *faultDisk) crash(rng *rand.Rand) *faultDisk {
 	after := newDisk()
 	all := maps.Clone(d.kept)
 	for _, name := range slices.Sorted(maps.Keys(d.names)) {
@@ -92,12 +92,12 @@ func (d *disk) crash(rng *rand.Rand) *disk {
 }
 
 // kill returns the disk as another process finds it: nothing lost, nothing synced.
-func (d *disk) kill() *disk {
+func (d *faultDisk) kill() *faultDisk {
 	d.cutAt = 0
 	return d
 }
 
-func (d *disk) clone() *disk {
+func (d *faultDisk) clone() *faultDisk {
 	c := newDisk()
 	for name, n := range d.names {
 		m := &inode{data: slices.Clone(n.data), synced: slices.Clone(n.data)}
@@ -106,7 +106,7 @@ func (d *disk) clone() *disk {
 	return c
 }
 
-func (d *disk) open(name string, create bool) (file, error) {
+func (d *faultDisk) open(name string, create bool) (file, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	n := d.names[name]
@@ -123,7 +123,7 @@ func (d *disk) open(name string, create bool) (file, error) {
 	return &handle{d, n, name}, nil
 }
 
-func (d *disk) remove(name string) error {
+func (d *faultDisk) remove(name string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err := d.op("remove " + name); err != nil {
@@ -136,7 +136,7 @@ func (d *disk) remove(name string) error {
 	return nil
 }
 
-func (d *disk) list() (names []string, err error) {
+func (d *faultDisk) list() (names []string, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for name := range d.names {
@@ -147,7 +147,7 @@ func (d *disk) list() (names []string, err error) {
 	return names, nil
 }
 
-func (d *disk) sync() error {
+func (d *faultDisk) sync() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err := d.op("syncdir"); err != nil {
@@ -158,7 +158,7 @@ func (d *disk) sync() error {
 }
 
 type handle struct {
-	d    *disk
+	d    *faultDisk
 	n    *inode
 	name string
 }
@@ -205,7 +205,7 @@ func (h *handle) WriteAt(b []byte, at int64) (int, error) {
 	return len(b), nil
 }
 
-func (d *disk) used() (n int64) {
+func (d *faultDisk) used() (n int64) {
 	for _, i := range d.names {
 		n += int64(len(i.data))
 	}

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"github.com/jurymast/jurymast/internal/disk"
 )
 
 // files is what the spool needs of its directory. The second implementation is a
@@ -52,7 +54,7 @@ func (d osFiles) list() ([]string, error) {
 	return names, err
 }
 
-func (d osFiles) sync() error { return syncDir(d.dir) }
+func (d osFiles) sync() error { return disk.SyncDir(d.dir) }
 
 type osFile struct{ *os.File }
 

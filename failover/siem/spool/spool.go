@@ -37,6 +37,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jurymast/jurymast/internal/disk"
 	"github.com/jurymast/jurymast/resilience"
 )
 
@@ -164,7 +165,7 @@ func Open(dir string, config Config) (*Spool, error) {
 	if err != nil {
 		return nil, err
 	}
-	_ = syncDir(filepath.Dir(dir)) // matters if dir is new; its parent may be closed to us
+	_ = disk.SyncDir(filepath.Dir(dir)) // matters if dir is new; its parent may be closed to us
 	s, err := open(osFiles{dir}, config)
 	if err != nil {
 		return nil, errors.Join(err, held.Close())
