@@ -44,18 +44,11 @@ func (f *Fleet) containFound(ctx context.Context, found failover.Result[Host], n
 		if named == "" {
 			named = f.holder(ctx, found.Value)
 		}
-		missing := map[string]error{}
-		for _, g := range found.Gaps {
-			missing[g.Provider] = g.Err
-		}
 		done, err := failover.Do(ctx, f.group.From(named), failover.Call{Name: "contain", Kind: resilience.Effect},
 			func(share context.Context, d Driver) (Action, error) {
-				if err := missing[d.Provider]; err != nil {
-					return Action{}, resilience.BeforeSending(err) // could not be asked for the host, so not to act either
-				}
-				r, ok := found.Value.Record(d.Provider)
-				if !ok {
-					return Action{}, elsewhere{errNotEnrolled}
+				r, err := recordAt(found, d.Provider)
+				if err != nil {
+					return Action{}, err
 				}
 				a, err := f.act(share, ctx, d, f.intend(ctx, d.Provider, r, VerbContain, intent))
 				res.Value.Actions = append(res.Value.Actions, a)
@@ -68,6 +61,20 @@ func (f *Fleet) containFound(ctx context.Context, found failover.Result[Host], n
 		res.Served, res.Gaps = done.Served, done.Gaps
 		return err
 	})
+}
+
+// recordAt is a vendor's record of a host that was found, or why nothing can be asked
+// of it there: it could not be asked for the host, so not to act either, or it does not
+// know it.
+func recordAt(found failover.Result[Host], provider string) (Record, error) {
+	if err := missing(found.Gaps)[provider]; err != nil {
+		return Record{}, resilience.BeforeSending(err)
+	}
+	r, ok := found.Value.Record(provider)
+	if !ok {
+		return Record{}, elsewhere{errNotEnrolled}
+	}
+	return r, nil
 }
 
 // guarded contains a host if it is certain which one is meant and no guard refuses, as

@@ -59,7 +59,7 @@ func (f *Fleet) Find(ctx context.Context, q Query) (failover.Result[Host], error
 	found, err := f.find(ctx, "find", q)
 	if err == nil {
 		f.fillStates(ctx, &found)
-		found.Gaps = f.overlayAll(ctx, found.Gaps, found.Value.Records)
+		found.Gaps = f.overlayEach(ctx, found.Gaps, found.Value.Records)
 	}
 	return found, err
 }

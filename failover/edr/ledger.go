@@ -147,6 +147,22 @@ func (l *ledger) all(ctx context.Context) iter.Seq2[Entry, error] {
 	}
 }
 
+// list is the entries that keep accepts, and what is wrong with those that cannot be
+// read.
+func (l *ledger) list(ctx context.Context, keep func(Entry) bool) ([]Entry, error) {
+	var out []Entry
+	var errs []error
+	for e, err := range l.all(ctx) {
+		switch {
+		case err != nil:
+			errs = append(errs, err)
+		case keep(e):
+			out = append(out, e)
+		}
+	}
+	return out, errors.Join(errs...)
+}
+
 // Ledger yields what Jurymast did, or may have done, to hosts, and what it knows
 // others did, until the vendors say that it is undone: see Entry.Owed for what holds
 // a host, or may. An entry that cannot be read is an error, and the iteration goes on.

@@ -2,7 +2,6 @@ package edr
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"go.opentelemetry.io/otel"
@@ -26,19 +25,7 @@ func owedGauge(mp metric.MeterProvider) (metric.Int64Gauge, error) {
 // Debts lists the releases that were wanted and are not known to have happened, the
 // hosts that may be cut off although somebody let them go. It reads the ledger and
 // asks no vendor.
-func (f *Fleet) Debts(ctx context.Context) ([]Entry, error) {
-	var out []Entry
-	var errs []error
-	for e, err := range f.ledger.all(ctx) {
-		switch {
-		case err != nil:
-			errs = append(errs, err)
-		case e.Debt():
-			out = append(out, e)
-		}
-	}
-	return out, errors.Join(errs...)
-}
+func (f *Fleet) Debts(ctx context.Context) ([]Entry, error) { return f.ledger.list(ctx, Entry.Debt) }
 
 // Forget takes an entry out of the ledger that can never be settled, such as that of a
 // host which its vendor does not know any more. Nothing is sent; who forgets it and why

@@ -2,6 +2,7 @@ package edr
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/jurymast/jurymast/failover"
@@ -31,26 +32,43 @@ func (e Entry) overlay(r *Record, now time.Time) {
 	r.State, r.FromLedger = s, true
 }
 
-// overlayAll overlays records with the ledger. A ledger that cannot be read is a gap.
-func (f *Fleet) overlayAll(ctx context.Context, gaps []failover.Gap, records []Record) []failover.Gap {
-	byProvider, err := f.entries(ctx, true)
-	if err != nil {
-		gaps = append(gaps, failover.Gap{Provider: "ledger", Err: err})
+// overlayEach overlays the records of one host. A ledger that cannot be read is a gap.
+func (f *Fleet) overlayEach(ctx context.Context, gaps []failover.Gap, records []Record) []failover.Gap {
+	var errs []error
+	now := time.Now()
+	for i := range records {
+		e, _, err := f.ledger.get(ctx, records[i].Provider, records[i].ID)
+		if err != nil {
+			errs = append(errs, wrapLedger(err))
+		}
+		e.overlay(&records[i], now) // the zero entry does nothing
 	}
-	if len(byProvider) == 0 {
+	return ledgerGap(gaps, errors.Join(errs...))
+}
+
+// overlayAll overlays the records of all hosts, of which few have an entry.
+func (f *Fleet) overlayAll(ctx context.Context, gaps []failover.Gap, records []Record) []failover.Gap {
+	list, err := f.ledger.list(ctx, func(Entry) bool { return true })
+	gaps = ledgerGap(gaps, err)
+	if len(list) == 0 {
 		return gaps
 	}
 	entries := map[recordID]Entry{}
-	for _, some := range byProvider {
-		for _, e := range some {
-			entries[recordID{e.Provider, e.HostID}] = e
-		}
+	for _, e := range list {
+		entries[recordID{e.Provider, e.HostID}] = e
 	}
 	now := time.Now()
 	for i := range records {
 		if e, ok := entries[records[i].key()]; ok {
 			e.overlay(&records[i], now)
 		}
+	}
+	return gaps
+}
+
+func ledgerGap(gaps []failover.Gap, err error) []failover.Gap {
+	if err != nil {
+		gaps = append(gaps, failover.Gap{Provider: "ledger", Err: err})
 	}
 	return gaps
 }

@@ -112,17 +112,12 @@ func (f *Fleet) cordoned(provider string) bool {
 
 // entries are those of the ledger by their vendors, all or those that are not settled.
 func (f *Fleet) entries(ctx context.Context, all bool) (map[string][]Entry, error) {
+	list, err := f.ledger.list(ctx, func(e Entry) bool { return all || !e.settled() })
 	out := map[string][]Entry{}
-	var errs []error
-	for e, err := range f.ledger.all(ctx) {
-		switch {
-		case err != nil:
-			errs = append(errs, err)
-		case all || !e.settled():
-			out[e.Provider] = append(out[e.Provider], e)
-		}
+	for _, e := range list {
+		out[e.Provider] = append(out[e.Provider], e)
 	}
-	return out, errors.Join(errs...)
+	return out, err
 }
 
 func (s *Sweep) add(t Sweep) {

@@ -80,32 +80,25 @@ func (f *Fleet) mayHold(ctx context.Context, r Record) bool {
 	if r.State != StateUnknown {
 		return r.State.Holds()
 	}
-	for _, m := range f.group.Members() {
-		if m.ID == r.Provider {
-			s, err := m.Value.Isolate.State(ctx, r.ID)
-			return err != nil || s.Holds()
-		}
+	d, err := f.driver(r.Provider)
+	if err != nil {
+		return true
 	}
-	return true
+	held, err := d.Isolate.State(ctx, r.ID)
+	return err != nil || held.Holds()
 }
 
 // owed lists the ledger's entries that concern the query, or the host that it
 // found, and are not undone.
 func (f *Fleet) owed(ctx context.Context, q Query, h Host) ([]Entry, error) {
+	entries, err := f.ledger.list(ctx, Entry.Owed)
+	if len(entries) == 0 {
+		return nil, err
+	}
 	var out []Entry
-	var errs []error
-	var meant map[string][]recordID
-	for e, err := range f.ledger.all(ctx) {
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		if !e.Owed() {
-			continue
-		}
-		if meant == nil {
-			meant = f.meant(ctx, q, h)
-		}
+	errs := []error{err}
+	meant := f.meant(ctx, q, h)
+	for _, e := range entries {
 		switch ours, err := q.concerns(meant, e); {
 		case err != nil:
 			errs = append(errs, err)

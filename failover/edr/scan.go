@@ -91,20 +91,13 @@ func (f *Fleet) scan(ctx context.Context, q Query, kind ScanKind, intent Intent)
 		return res, err
 	}
 	defer unlock()
-	missing := map[string]error{}
-	for _, g := range found.Gaps {
-		missing[g.Provider] = g.Err
-	}
 	enrolled := false // at one that can scan, or that cannot say
 	done, err := failover.Do(ctx, able.From(q.Provider), failover.Call{Name: string(VerbScan), Kind: resilience.Effect},
 		func(ctx context.Context, d Driver) (Action, error) {
-			r, ok := found.Value.Record(d.Provider)
-			enrolled = enrolled || ok || missing[d.Provider] != nil
-			if err := missing[d.Provider]; err != nil {
-				return Action{}, resilience.BeforeSending(err)
-			}
-			if !ok {
-				return Action{}, elsewhere{errNotEnrolled}
+			r, err := recordAt(found, d.Provider)
+			enrolled = enrolled || !errors.Is(err, errNotEnrolled)
+			if err != nil {
+				return Action{}, err
 			}
 			a, err := f.scanAt(ctx, d, r, kind, intent)
 			res.Value.Actions = append(res.Value.Actions, a)

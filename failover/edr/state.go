@@ -44,12 +44,12 @@ func (f *Fleet) State(ctx context.Context, q Query) (failover.Result[Record], er
 			}
 			return stated(ctx, d, h.Records[0])
 		})
-	if ledgerErr != nil {
-		res.Gaps = append(res.Gaps, failover.Gap{Provider: "ledger", Err: ledgerErr})
+	res.Gaps = ledgerGap(res.Gaps, ledgerErr)
+	if err == nil { // what was released just now
+		one := []Record{res.Value}
+		res.Gaps = f.overlayEach(ctx, res.Gaps, one)
+		res.Value = one[0]
 	}
-	one := []Record{res.Value}
-	res.Gaps = f.overlayAll(ctx, res.Gaps, one) // what was released just now
-	res.Value = one[0]
 	return res, err
 }
 
