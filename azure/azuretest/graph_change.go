@@ -93,6 +93,14 @@ func set[T any](v *T, to *T) {
 	}
 }
 
+// apply changes what alerts and incidents have both.
+func (p graphPatch) apply(assignedTo, classification, determination, status *string) {
+	set(assignedTo, p.assignedTo)
+	set(classification, p.classification)
+	set(determination, p.determination)
+	set(status, p.status)
+}
+
 func (s *Server) patchGraphAlert(r *http.Request) (any, error) {
 	p, err := readPatch(r, graphAlertStatuses, false)
 	if err != nil {
@@ -105,10 +113,7 @@ func (s *Server) patchGraphAlert(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	set(&a.AssignedTo, p.assignedTo)
-	set(&a.Classification, p.classification)
-	set(&a.Determination, p.determination)
-	set(&a.Status, p.status)
+	p.apply(&a.AssignedTo, &a.Classification, &a.Determination, &a.Status)
 	a.LastUpdate = now
 	if p.status != nil { // assumed: there is no time of resolution of an alert that is open again
 		a.Resolved = time.Time{}
@@ -130,10 +135,7 @@ func (s *Server) patchGraphIncident(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	set(&i.AssignedTo, p.assignedTo)
-	set(&i.Classification, p.classification)
-	set(&i.Determination, p.determination)
-	set(&i.Status, p.status)
+	p.apply(&i.AssignedTo, &i.Classification, &i.Determination, &i.Status)
 	set(&i.CustomTags, p.tags)
 	i.LastUpdate = s.cfg.Now()
 	out := s.encodeIncident(i.clone())
@@ -159,36 +161,38 @@ func (s *Server) readComment(r *http.Request) (GraphComment, error) {
 }
 
 func (s *Server) commentGraphAlert(r *http.Request) (any, error) {
-	c, err := s.readComment(r)
-	if err != nil {
-		return nil, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	a, err := s.graphAlertLocked(r.PathValue("id"))
-	if err != nil {
-		return nil, err
-	}
-	a.Comments, a.LastUpdate = append(a.Comments, c), c.Created
-	return commentPage(r, alertsSet, a.ID, a.Comments), nil
+	return s.addComment(r, alertsSet, func(id string) (*[]GraphComment, *time.Time, error) {
+		a, err := s.graphAlertLocked(id)
+		if err != nil {
+			return nil, nil, err
+		}
+		return &a.Comments, &a.LastUpdate, nil
+	})
 }
 
 func (s *Server) commentGraphIncident(r *http.Request) (any, error) {
+	return s.addComment(r, incidentsSet, func(id string) (*[]GraphComment, *time.Time, error) {
+		i, err := s.graphIncidentLocked(id)
+		if err != nil {
+			return nil, nil, err
+		}
+		return &i.Comments, &i.LastUpdate, nil
+	})
+}
+
+// addComment adds a comment to what find finds, and answers with all of them.
+func (s *Server) addComment(r *http.Request, collection string, find func(id string) (comments *[]GraphComment, changed *time.Time, err error)) (any, error) {
 	c, err := s.readComment(r)
 	if err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	i, err := s.graphIncidentLocked(r.PathValue("id"))
+	id := r.PathValue("id")
+	comments, changed, err := find(id)
 	if err != nil {
 		return nil, err
 	}
-	i.Comments, i.LastUpdate = append(i.Comments, c), c.Created
-	return commentPage(r, incidentsSet, i.ID, i.Comments), nil
-}
-
-// commentPage is the answer to a new comment: all of them.
-func commentPage(r *http.Request, set, id string, comments []GraphComment) graphPage[graphCommentJSON] {
-	return graphPage[graphCommentJSON]{Context: graphContext(r, set+"('"+id+"')/comments"), Value: encodeComments(comments)}
+	*comments, *changed = append(*comments, c), c.Created
+	return graphPage[graphCommentJSON]{Context: graphContext(r, collection+"('"+id+"')/comments"), Value: encodeComments(*comments)}, nil
 }
