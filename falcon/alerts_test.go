@@ -43,6 +43,20 @@ func gather[T any](t *testing.T, l *falcon.List[T], id func(T) string) (ids []st
 	return ids, errs
 }
 
+// some reads the next n rows of a list, fewer at its end.
+func some[T any](t *testing.T, l *falcon.List[T], n int, id func(T) string) (ids []string) {
+	t.Helper()
+	for v, err := range l.All(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ids = append(ids, id(v)); len(ids) == n {
+			break
+		}
+	}
+	return ids
+}
+
 func idOfAlert(a falcon.Alert) string { return a.ID }
 
 // Offsets end at 10,000 alerts; after goes on, every alert once, in order.
@@ -70,16 +84,7 @@ func TestAlertsAreFilteredAndResumed(t *testing.T) {
 		var got []string
 		for len(got) < 60 { // a new list for every five alerts
 			l := c.Alerts.Query(q)
-			n := 0
-			for a, err := range l.All(t.Context()) {
-				if err != nil {
-					t.Fatal(err)
-				}
-				got = append(got, a.ID)
-				if n++; n == 5 {
-					break
-				}
-			}
+			got = append(got, some(t, l, 5, idOfAlert)...)
 			q.Cursor = l.Cursor()
 		}
 		if !slices.Equal(got, all) {

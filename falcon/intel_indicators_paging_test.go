@@ -111,16 +111,7 @@ func TestIndicatorsResume(t *testing.T) {
 		var got []string
 		for len(got) < 60 { // a new list for every five
 			l := c.Intel.Indicators(q)
-			n := 0
-			for i, err := range l.All(t.Context()) {
-				if err != nil {
-					t.Fatal(err)
-				}
-				got = append(got, i.ID)
-				if n++; n == 5 {
-					break
-				}
-			}
+			got = append(got, some(t, l, 5, idOfIndicator)...)
 			q.Cursor = l.Cursor()
 			// What is behind moves to the end, and the page that was stopped in shrinks.
 			moved := indicator(slices.IndexFunc(srv.Indicators(), func(i falcontest.Indicator) bool { return i.ID == got[len(got)-2] }))

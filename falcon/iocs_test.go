@@ -78,16 +78,7 @@ func TestIOCsAreFilteredAndResumed(t *testing.T) {
 		var got []string
 		for len(got) < 95 { // a new list for every five
 			l := c.IOCs.Query(q)
-			n := 0
-			for i, err := range l.All(t.Context()) {
-				if err != nil {
-					t.Fatal(err)
-				}
-				got = append(got, i.ID)
-				if n++; n == 5 {
-					break
-				}
-			}
+			got = append(got, some(t, l, 5, idOfIOC)...)
 			q.Cursor = l.Cursor()
 		}
 		if !slices.Equal(got, all) {
