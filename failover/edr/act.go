@@ -77,6 +77,9 @@ func (f *Fleet) reconcile(ctx context.Context, d Driver, id string, wanted func(
 
 // pause waits and reports whether the context still lives.
 func pause(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

@@ -83,9 +83,9 @@ func (f *Fleet) Bulk(ctx context.Context, b Bulk) (BulkResult, error) {
 	if err != nil {
 		return BulkResult{}, err
 	}
-	ctx, stop := context.WithCancelCause(ctx)
+	going, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	run := bulkRun{fleet: f, b: b, job: job, stop: stop}
+	run := bulkRun{fleet: f, b: b, job: job, going: going, stop: stop}
 	run.work(ctx)
 	res := job.result
 	for _, h := range res.Hosts {
@@ -99,7 +99,7 @@ func (f *Fleet) Bulk(ctx context.Context, b Bulk) (BulkResult, error) {
 		}
 	}
 	if res.Left > 0 || run.storeErr != nil {
-		return res, fmt.Errorf("edr: bulk %s: %d of %d hosts are left: %w", b.ID, res.Left, len(b.Hosts), errors.Join(context.Cause(ctx), run.storeErr))
+		return res, fmt.Errorf("edr: bulk %s: %d of %d hosts are left: %w", b.ID, res.Left, len(b.Hosts), errors.Join(context.Cause(going), run.storeErr))
 	}
 	return res, nil
 }
@@ -134,6 +134,9 @@ type bulkRun struct {
 	fleet *Fleet
 	b     Bulk
 	job   *job
+	// going ends when no other host is to be begun. Those that are begun are finished:
+	// to cancel an action on its way would leave the host unknown for no reason.
+	going context.Context
 	stop  context.CancelCauseFunc
 
 	mu       sync.Mutex
@@ -152,7 +155,7 @@ func (r *bulkRun) work(ctx context.Context) {
 	var wg sync.WaitGroup
 	for range r.b.Parallel {
 		wg.Go(func() {
-			for i, ok := r.take(ctx); ok; i, ok = r.take(ctx) {
+			for i, ok := r.take(); ok; i, ok = r.take() {
 				r.finish(ctx, i, r.act(ctx, r.b.Hosts[i]))
 			}
 		})
@@ -161,10 +164,10 @@ func (r *bulkRun) work(ctx context.Context) {
 }
 
 // take is the next host that is not done.
-func (r *bulkRun) take(ctx context.Context) (int, bool) {
+func (r *bulkRun) take() (int, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for ; r.next < len(r.b.Hosts) && ctx.Err() == nil; r.next++ {
+	for ; r.next < len(r.b.Hosts) && r.going.Err() == nil; r.next++ {
 		if !r.job.result.Hosts[r.next].Outcome.OK() {
 			r.next++
 			return r.next - 1, true
@@ -175,7 +178,8 @@ func (r *bulkRun) take(ctx context.Context) (int, bool) {
 
 type acted struct {
 	BulkHost
-	err error
+	err  error
+	left bool // as it was: the job stopped while the host waited for a quota
 }
 
 // act acts on one host. That a vendor's quota has no room is no failure of the host:
@@ -185,16 +189,19 @@ func (r *bulkRun) act(ctx context.Context, q Query) acted {
 	if r.b.Verb == VerbRelease {
 		do = r.fleet.Release
 	}
-	begun := time.Now()
+	begun, left := time.Now(), false
 	res, err := do(ctx, q, r.b.Intent)
 	for delay := time.Second; err != nil && res.Value.Outcome != failover.Unknown && time.Since(begun) < quotaPatience; delay = min(2*delay, time.Minute) {
 		full, after := noRoom(res.Gaps)
-		if !full || !pause(ctx, max(delay, after)) {
+		if !full {
+			break
+		}
+		if left = !pause(r.going, max(delay, after)); left {
 			break
 		}
 		res, err = do(ctx, q, r.b.Intent)
 	}
-	a := acted{BulkHost{Query: q, Outcome: res.Value.Outcome, Provider: res.By()}, err}
+	a := acted{BulkHost{Query: q, Outcome: res.Value.Outcome, Provider: res.By()}, err, left}
 	if err != nil {
 		a.Error = err.Error()
 		if a.Outcome.OK() || a.Outcome == failover.Unset {
@@ -223,8 +230,8 @@ func noRoom(gaps []failover.Gap) (full bool, after time.Duration) {
 func (r *bulkRun) finish(ctx context.Context, i int, a acted) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if a.err != nil && resilience.CallerLeft(ctx) && a.Outcome != failover.Unknown {
-		return // it is left: the job was stopped under it
+	if a.left || a.err != nil && resilience.CallerLeft(ctx) && a.Outcome != failover.Unknown {
+		return
 	}
 	if refused, ok := errors.AsType[*GuardError](a.err); ok && refused.Guard == GuardRadius {
 		r.stop(a.err)

@@ -167,6 +167,19 @@ func TestBulkStopsAtTheBlastRadius(t *testing.T) {
 	})
 }
 
+// The guard that ends a job does not cancel what others of it have begun.
+func TestBulkFinishesWhatIsBegun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newToy("toy", toyHosts(20)...)
+		v.slow = true
+		f := toyFleetOf(t, Config{Volatile: true, Guards: Guards{MaxHosts: 3}}, v)
+		res, err := f.Bulk(t.Context(), bulkOf(20))
+		if !errors.Is(err, ErrGuard) || res.Done != 3 || res.Left != 17 || v.held() != 3 {
+			t.Errorf("%+v, %v, %d held", res, err, v.held())
+		}
+	})
+}
+
 // A job that cannot say how far it came does nothing.
 func TestBulkWithoutAStore(t *testing.T) {
 	v := newToy("toy", toyHosts(20)...)

@@ -27,6 +27,7 @@ type toy struct {
 	window time.Duration
 	began  time.Time // the window
 	spent  int
+	slow   bool // the next effect takes a second
 	lose   bool // effects are neither done nor answered, and State fails after
 }
 
@@ -105,6 +106,9 @@ func (v *toy) Release(ctx context.Context, id string, _ Intent) (failover.Outcom
 }
 
 func (v *toy) change(ctx context.Context, id string, to State) (failover.Outcome, error) {
+	if v.late() && !pause(ctx, time.Second) {
+		return failover.Unset, ctx.Err()
+	}
 	switch s, err := v.State(ctx, id); {
 	case err != nil:
 		return failover.Unset, resilience.BeforeSending(err)
@@ -124,6 +128,14 @@ func (v *toy) change(ctx context.Context, id string, to State) (failover.Outcome
 		v.sent = append(v.sent, id)
 	}
 	return failover.Accepted, nil
+}
+
+func (v *toy) late() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	late := v.slow
+	v.slow = false
+	return late
 }
 
 func (v *toy) throttled() bool {
