@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/jurymast/jurymast/failover"
+	"github.com/jurymast/jurymast/internal/wait"
 	"github.com/jurymast/jurymast/resilience"
 )
 
@@ -69,24 +70,9 @@ func (f *Fleet) reconcile(ctx context.Context, d Driver, id string, wanted func(
 		if s, err := d.Isolate.State(ctx, id); err == nil && wanted(s) {
 			return true
 		}
-		if !pause(ctx, delay) {
+		if wait.For(ctx, delay) != nil {
 			return false
 		}
-	}
-}
-
-// pause waits and reports whether the context still lives.
-func pause(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jurymast/jurymast/failover"
+	"github.com/jurymast/jurymast/internal/wait"
 	"github.com/jurymast/jurymast/resilience"
 )
 
@@ -196,7 +197,7 @@ func (r *bulkRun) act(ctx context.Context, q Query) acted {
 		if !full {
 			break
 		}
-		if left = !pause(r.going, max(delay, after)); left {
+		if left = wait.For(r.going, max(delay, after)) != nil; left {
 			break
 		}
 		res, err = do(ctx, q, r.b.Intent)

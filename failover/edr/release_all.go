@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/jurymast/jurymast/failover"
+	"github.com/jurymast/jurymast/internal/wait"
 	"github.com/jurymast/jurymast/resilience"
 )
 
@@ -128,7 +129,7 @@ func (f *Fleet) releaseAt(ctx context.Context, d Driver, t target, w intended) l
 		}
 		// A conflict is a containment still under way: the vendor takes the release
 		// only after it.
-		if resilience.Of(err).Class != resilience.Conflict || !pause(ctx, delay) {
+		if resilience.Of(err).Class != resilience.Conflict || wait.For(ctx, delay) != nil {
 			return letGo{a, true}
 		}
 	}

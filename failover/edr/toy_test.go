@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jurymast/jurymast/failover"
+	"github.com/jurymast/jurymast/internal/wait"
 	"github.com/jurymast/jurymast/resilience"
 )
 
@@ -74,7 +75,7 @@ func (v *toy) list(keep func(Record) bool) iter.Seq2[Record, error] {
 }
 
 func (v *toy) State(ctx context.Context, id string) (State, error) {
-	if !pause(ctx, v.takes) {
+	if wait.For(ctx, v.takes) != nil {
 		return StateUnknown, ctx.Err()
 	}
 	v.mu.Lock()
@@ -106,7 +107,7 @@ func (v *toy) Release(ctx context.Context, id string, _ Intent) (failover.Outcom
 }
 
 func (v *toy) change(ctx context.Context, id string, to State) (failover.Outcome, error) {
-	if v.late() && !pause(ctx, time.Second) {
+	if v.late() && wait.For(ctx, time.Second) != nil {
 		return failover.Unset, ctx.Err()
 	}
 	switch s, err := v.State(ctx, id); {
