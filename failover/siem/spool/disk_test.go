@@ -22,6 +22,7 @@ type faultDisk struct {
 	ops, cutAt   int               // the operation at which the power goes; 0 never
 	syncs        int
 	syncError    error
+	syncAfter    func(name string) error
 	limit        int64 // bytes; 0 none
 	fullAt       int   // the operation from which on nothing takes new room; 0 never
 	lazy         bool  // only a sync finds out, as where quotas are or blocks are given late
@@ -268,6 +269,9 @@ func (h *handle) sync() error {
 	}
 	h.d.syncs++
 	err := h.d.syncError
+	if h.d.syncAfter != nil {
+		err = h.d.syncAfter(h.name)
+	}
 	if h.d.lazy && len(h.n.data) > len(h.n.synced) && (h.d.fullAt > 0 && h.d.ops >= h.d.fullAt || h.d.limit > 0 && h.d.used() > h.d.limit) {
 		err = syscall.EDQUOT
 	}
