@@ -31,6 +31,7 @@ type sink struct {
 	mu      sync.Mutex // held over a save
 	file    file
 	counter uint64 // of the newest slot
+	single  bool   // the other slot is damaged, or was never written
 
 	// Guarded by Spool.mu:
 	acked uint64
@@ -78,6 +79,7 @@ func (s *Spool) load(k *sink) (mark uint64, known bool, err error) {
 	if err != nil {
 		return 0, false, err
 	}
+	good := 0
 	for i := 0; i+slotUsed <= len(b); i += slotSize {
 		counter, acked, durable, newer, ok := decodeSlot(b[i:], k.name)
 		if newer {
@@ -88,8 +90,10 @@ func (s *Spool) load(k *sink) (mark uint64, known bool, err error) {
 		}
 		if ok {
 			mark = max(mark, durable)
+			good++
 		}
 	}
+	k.single = good < 2
 	return mark, known, nil
 }
 
@@ -99,25 +103,33 @@ func (s *Spool) save(k *sink, acked uint64) error {
 	durable := s.durable
 	s.mu.Unlock()
 	counter := k.counter + 1
-	_, err := k.file.WriteAt(encodeSlot(k.name, counter, acked, durable), int64(counter%2)*slotSize)
-	if err == nil {
-		err = k.file.sync()
+	slot := encodeSlot(k.name, counter, acked, durable)
+	write := func() error {
+		_, err := k.file.WriteAt(slot, int64(counter%2)*slotSize)
+		if err == nil {
+			err = k.file.sync()
+		}
+		return err
+	}
+	err := write()
+	if errors.Is(full(err), ErrFull) && s.spend() {
+		err = write()
 	}
 	if err != nil { // the counter stays: the good slot is not touched by the next try
 		return fmt.Errorf("spool: cursor of sink %q: %w", k.name, full(err))
 	}
-	k.counter = counter
+	k.counter, k.single = counter, false
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k.acked, k.other = acked, k.acked
 	return nil
 }
 
-// settle makes both slots say the same.
+// settle makes both slots say the same, and takes their room.
 func (s *Spool) settle(k *sink) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.acked == k.other || s.isClosed() {
+	if k.acked == k.other && !k.single || s.isClosed() {
 		return nil
 	}
 	return s.save(k, k.acked)
@@ -161,7 +173,7 @@ func (s *Spool) crossed(k *sink) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, seg := range s.segments {
-		if seg.base > k.other+1 && seg.base <= k.acked+1 {
+		if seg.after > k.other && seg.after <= k.acked {
 			return true
 		}
 	}
@@ -169,7 +181,7 @@ func (s *Spool) crossed(k *sink) bool {
 }
 
 // reclaim removes the segments that every slot of every sink is past. The newest
-// one stays: it knows the cursors.
+// one stays: it knows the cursors. It needs no room on the disk.
 func (s *Spool) reclaim() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -177,7 +189,8 @@ func (s *Spool) reclaim() error {
 	for _, k := range s.sinks {
 		floor = min(floor, k.acked, k.other)
 	}
-	for len(s.segments) > 1 && s.segments[1].base <= floor+1 {
+	// Where all is delivered, what after is not known of does not matter.
+	for len(s.segments) > 1 && (s.segments[1].after <= floor || floor == s.durable) {
 		err := s.files.remove(segmentName(s.segments[0].base))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("spool: remove a delivered segment: %w", err)

@@ -161,11 +161,11 @@ func TestFailedSyncPoisonsTheSegment(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		d.failSync = true
+		d.syncError = syscall.EIO
 		if err := s.Append(ctx, feedChunk("a", 2)); !errors.Is(err, syscall.EIO) {
 			t.Fatalf("got %v", err)
 		}
-		d.failSync = false
+		d.syncError = nil
 		if cursor, _ := s.Cursor("a"); cursor != 19 {
 			t.Errorf("cursor %d: it moved past a chunk that is not durable", cursor)
 		}
@@ -189,7 +189,7 @@ func TestFailedSyncPoisonsTheSegment(t *testing.T) {
 func TestFullDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDisk()
-		d.limit = 4000
+		d.limit = 4000 + reserveFor(0)
 		s := openOn(t, d, Config{SegmentBytes: 600})
 		n := 0
 		for ; n < 100; n++ {
@@ -241,8 +241,8 @@ func TestBudget(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if s.Bytes() > 2000 || n == began {
-				t.Fatalf("round %d: %d bytes, %d chunks", round, s.Bytes(), n-began)
+			if s.Stats().Bytes > 2000 || n == began {
+				t.Fatalf("round %d: %d bytes, %d chunks", round, s.Stats().Bytes, n-began)
 			}
 			got, gaps := drain(t, s, "s")
 			if len(got) != n-began || len(gaps) > 0 {
@@ -271,18 +271,18 @@ func TestTruncationReturnsSpaceAndKeepsTheCursor(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		before := s.Bytes()
+		before := s.Stats().Bytes
 		if err := s.Ack("s", 41); err != nil {
 			t.Fatal(err)
 		}
-		if s.Bytes() != before {
+		if s.Stats().Bytes != before {
 			t.Error("a segment went before each sink had it")
 		}
 		if err := s.Ack("t", 41); err != nil {
 			t.Fatal(err)
 		}
-		if s.Bytes() > 1000 || d.used() > 4000 {
-			t.Errorf("%d bytes are left of %d", s.Bytes(), before)
+		if s.Stats().Bytes > 1000 || d.used() > 4000+reserveFor(0) {
+			t.Errorf("%d bytes are left of %d", s.Stats().Bytes, before)
 		}
 		for range 3 { // also when nothing was appended in between
 			s = openOn(t, d, config)
