@@ -126,6 +126,9 @@ func (w *packer) flush(ctx context.Context) error {
 		case !errors.Is(err, spool.ErrFull):
 			return fmt.Errorf("siem: %w", err)
 		}
+		if err := w.pump.routes.giveUp(ctx); err != nil {
+			return err
+		}
 		if err := wait.For(ctx, delay); err != nil {
 			return fmt.Errorf("siem: the spool is full: %w", err)
 		}

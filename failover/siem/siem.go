@@ -109,7 +109,7 @@ type Pump struct {
 	busy   atomic.Bool // Run
 }
 
-type counts struct{ spooled, delivered, dead atomic.Int64 }
+type counts struct{ spooled, delivered, backfilled, dead atomic.Int64 }
 
 var sourceNames = regexp.MustCompile(`^[a-z0-9._-]{1,64}$`)
 

@@ -16,7 +16,7 @@ func TestAllEventsArriveOnceInOrder(t *testing.T) {
 		defer stop()
 		time.Sleep(time.Minute)
 		checkFeeds(t, src, sink)
-		if n := p.spool.Bytes(); n > 1<<20 {
+		if n := p.spool.Stats().Bytes; n > 1<<20 {
 			t.Errorf("the spool has %d bytes", n)
 		}
 	})
@@ -43,7 +43,7 @@ func TestAnOutageOfThreeHoursLosesNothing(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		checkFeeds(t, src, sink)
-		if n := p.spool.Bytes(); n > 64<<20 {
+		if n := p.spool.Stats().Bytes; n > 64<<20 {
 			t.Errorf("the spool has %d bytes", n)
 		}
 	})
