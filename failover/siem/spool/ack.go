@@ -31,7 +31,6 @@ type sink struct {
 	mu      sync.Mutex // held over a save
 	file    file
 	counter uint64 // of the newest slot
-	single  bool   // the other slot is damaged, or was never written
 
 	// Guarded by Spool.mu:
 	acked uint64
@@ -79,7 +78,6 @@ func (s *Spool) load(k *sink) (mark uint64, known bool, err error) {
 	if err != nil {
 		return 0, false, err
 	}
-	good := 0
 	for i := 0; i+slotUsed <= len(b); i += slotSize {
 		counter, acked, durable, newer, ok := decodeSlot(b[i:], k.name)
 		if newer {
@@ -90,10 +88,8 @@ func (s *Spool) load(k *sink) (mark uint64, known bool, err error) {
 		}
 		if ok {
 			mark = max(mark, durable)
-			good++
 		}
 	}
-	k.single = good < 2
 	return mark, known, nil
 }
 
@@ -118,18 +114,18 @@ func (s *Spool) save(k *sink, acked uint64) error {
 	if err != nil { // the counter stays: the good slot is not touched by the next try
 		return fmt.Errorf("spool: cursor of sink %q: %w", k.name, full(err))
 	}
-	k.counter, k.single = counter, false
+	k.counter = counter
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k.acked, k.other = acked, k.acked
 	return nil
 }
 
-// settle makes both slots say the same, and takes their room.
+// settle makes both slots say the same.
 func (s *Spool) settle(k *sink) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.acked == k.other && !k.single || s.isClosed() {
+	if k.acked == k.other || s.isClosed() {
 		return nil
 	}
 	return s.save(k, k.acked)
