@@ -39,7 +39,15 @@ func (in *Intake) Cursor(feed string) (offset uint64, ok bool) {
 func (in *Intake) Put(ctx context.Context, feed string, events ...Event) error {
 	in.Heard(feed)
 	name := in.feed(feed)
-	cursor, known := in.pump.spool.Cursor(name)
+	if err := in.pump.lease.check(); err != nil {
+		return err
+	}
+	cursor, known := in.pump.cursor(name)
+	if !known && len(events) > 0 {
+		if err := in.pump.lease.begin(ctx, name, events[0].Offset); err != nil {
+			return err
+		}
+	}
 	now := time.Now()
 	w := &packer{pump: in.pump, feed: name}
 	defer w.pack.free()

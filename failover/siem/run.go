@@ -21,9 +21,7 @@ func (p *Pump) Run(ctx context.Context) error {
 		return resilience.Misusef("siem: Run is running already")
 	}
 	defer p.busy.Store(false)
-	if l := p.config.Lease; l != nil {
-		return l.hold(ctx, p.run)
-	}
+	defer p.lease.giveBack(ctx)
 	return p.run(ctx)
 }
 
@@ -32,9 +30,7 @@ func (p *Pump) run(ctx context.Context) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var wg sync.WaitGroup
-	for _, s := range p.config.Sources {
-		wg.Go(func() { p.read(ctx, s) })
-	}
+	wg.Go(func() { p.lease.keep(ctx, p.readAll) })
 	d := delivery{pump: p, queue: newQueue()}
 	for _, part := range []func(context.Context) error{d.run, p.routes.run, p.gaps.run, p.watch.run, p.tidy} {
 		wg.Go(func() {
@@ -45,6 +41,14 @@ func (p *Pump) run(ctx context.Context) error {
 	}
 	wg.Wait()
 	return context.Cause(ctx)
+}
+
+func (p *Pump) readAll(ctx context.Context) {
+	var wg sync.WaitGroup
+	for _, s := range p.config.Sources {
+		wg.Go(func() { p.read(ctx, s) })
+	}
+	wg.Wait()
 }
 
 // read keeps a source reading.

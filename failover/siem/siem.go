@@ -98,6 +98,7 @@ type Pump struct {
 	config Config
 	group  *failover.Group[Sink]
 	spool  *spool.Spool
+	lease  *keeper
 	state  *kv.Bolt
 	dead   *lines
 	routes *routes
@@ -141,6 +142,11 @@ func (c *Config) check() error {
 			return resilience.Misusef("siem: Config.Sinks[%d] has no Value", i)
 		}
 	}
+	if c.Lease != nil {
+		if err := c.Lease.check(); err != nil {
+			return err
+		}
+	}
 	if c.Mapping == nil {
 		c.Mapping = Envelope
 	}
@@ -168,7 +174,7 @@ func Open(cfg Config) (*Pump, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	p := &Pump{config: cfg, watch: newWatch(), fresh: newFreshness()}
+	p := &Pump{config: cfg, watch: newWatch(), fresh: newFreshness(), lease: newKeeper(cfg.Lease, cfg.Logger)}
 	var err error
 	p.group, err = failover.NewGroup(failover.Config{
 		Capability: "siem", Total: cfg.Timeout, Hold: cfg.Hold,
@@ -227,13 +233,12 @@ func (p *Pump) Close() error {
 
 func (p *Pump) primary() string { return p.config.Sinks[0].ID }
 
-// cursor is up to where a feed will not be lost any more.
+// cursor is up to where a feed will not be lost any more: what is in our spool will be
+// delivered, and what came before it, or before the lease's offset, is.
 func (p *Pump) cursor(feed string) (uint64, bool) {
 	offset, ok := p.spool.Cursor(feed)
-	if l := p.config.Lease; l != nil {
-		if theirs, known := l.delivered(feed); known && (!ok || theirs > offset) {
-			return theirs, true
-		}
+	if theirs, known := p.lease.offset(feed); known && (!ok || theirs > offset) {
+		return theirs, true
 	}
 	return offset, ok
 }
