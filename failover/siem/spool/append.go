@@ -261,6 +261,20 @@ func (s *Spool) allAcked() bool {
 	return true
 }
 
+// Trim gives the room of the open segment back, if every sink has acknowledged all
+// there is: for quiet times, when no full segment comes to be removed.
+func (s *Spool) Trim() error {
+	s.turn <- struct{}{}
+	defer func() { <-s.turn }()
+	if s.isClosed() {
+		return ErrClosed
+	}
+	if !s.delivered() {
+		return nil
+	}
+	return s.roll()
+}
+
 // roll changes the segment and removes what that makes needless.
 func (s *Spool) roll() error {
 	if err := s.begin(); err != nil {
