@@ -28,6 +28,9 @@ func (in *Intake) Cursor(feed string) (offset uint64, ok bool) {
 	return in.pump.cursor(in.feed(feed))
 }
 
+// stored is the offset of the feed's last event that our own spool has had.
+func (in *Intake) stored(feed string) (uint64, bool) { return in.pump.spool.Cursor(in.feed(feed)) }
+
 // Put makes events durable and returns then; until it has, a source must not tell
 // anybody that it has them. Events must be in order of their offsets; those up to
 // [Intake.Cursor] are left out, so that a source may read some again. An event that is

@@ -136,6 +136,11 @@ func (c *Config) check() error {
 			return resilience.Misusef("siem: Config.Sources[%d] has the name %q: want 1 to 64 of a-z, 0-9, '.', '-' and '_', each name once", i, name)
 		}
 		seen[s.Name()] = true
+		if p, ok := s.(*Poll); ok {
+			if err := p.check(); err != nil {
+				return err
+			}
+		}
 	}
 	for i, m := range c.Sinks {
 		if m.Value == nil {
