@@ -68,6 +68,10 @@ func (p *Pump) replay(ctx context.Context, path string, pick func(DeadLetter) bo
 		for _, l := range r.letters {
 			if l.waits == 0 {
 				delivered++
+			}
+		}
+		for _, l := range r.letters {
+			if l.waits == 0 {
 				continue
 			}
 			if err := rest.add(l.line); err != nil {
