@@ -103,7 +103,7 @@ func (w *packer) add(ctx context.Context, e *Event) error {
 	if err != nil {
 		// It must be in the dead letters before the cursor can pass it.
 		w.rows.reset()
-		letter := DeadLetter{Feed: w.feed, Offset: e.Offset, ID: e.ID, Reason: err.Error(), Raw: string(e.Raw)}
+		letter := DeadLetter{Feed: w.feed, Offset: e.Offset, ID: e.ID, Time: e.Time, Type: e.Type, Reason: err.Error(), Raw: string(e.Raw)}
 		if err := w.pump.bury(ctx, letter); err != nil {
 			return err
 		}
