@@ -200,7 +200,7 @@ func (p *Pump) open() (err error) {
 	if p.dead, err = openLines(filepath.Join(p.config.Dir, "dead"), "dead", deadFile); err != nil {
 		return fmt.Errorf("siem: %w", err)
 	}
-	if p.gaps, err = openGaps(context.Background(), p.state); err != nil {
+	if p.gaps, err = openGaps(context.Background(), p); err != nil {
 		return fmt.Errorf("siem: %w", err)
 	}
 	p.routes, err = openRoutes(context.Background(), p)
