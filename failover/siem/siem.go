@@ -212,7 +212,7 @@ func (p *Pump) open() (err error) {
 	if p.dead, err = openDead(p.config.Dir); err != nil {
 		return fmt.Errorf("siem: %w", err)
 	}
-	if p.gaps, err = openGaps(context.Background(), p.state); err != nil {
+	if p.gaps, err = openGaps(context.Background(), p); err != nil {
 		return fmt.Errorf("siem: %w", err)
 	}
 	p.routes, err = openRoutes(context.Background(), p)
