@@ -270,7 +270,7 @@ func TestLargestChunkFitsTheBudgetAfterAFailure(t *testing.T) {
 	c := feedChunk("a", 0)
 	h := headerOf(&c)
 	s := openOn(t, d, Config{MaxBytes: h.size()})
-	d.limit = reserveFor(0) + 150
+	d.limit = 2*slotSize + reserveFor(0) + 150
 	if err := s.Append(ctx, c); !errors.Is(err, syscall.ENOSPC) {
 		t.Fatal(err)
 	}
