@@ -193,7 +193,9 @@ func TestAFailedWriteLeavesNothing(t *testing.T) {
 			if err := l.write(t.Context(), jsonLine(0)); err != nil {
 				t.Fatal(err)
 			}
-			d.set(func(d *brittle) { d.writes, d.syncs, d.truncates = test.fail.writes, test.fail.syncs, test.fail.truncates })
+			d.set(func(d *brittle) {
+				d.writes, d.syncs, d.truncates = test.fail.writes, test.fail.syncs, test.fail.truncates
+			})
 			err := l.write(t.Context(), append(jsonLine(1), jsonLine(2)...))
 			if (err != nil) != test.err || (l.waiting() != nil) != test.err {
 				t.Fatalf("%v, then %v", err, l.waiting())
