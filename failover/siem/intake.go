@@ -14,8 +14,9 @@ import (
 // Intake is where a source puts its events. It is safe for concurrent use, but not
 // for two calls of one feed at the same time.
 type Intake struct {
-	pump   *Pump
-	source string
+	pump    *Pump
+	source  string
+	filling bool // a gap: that is no sign of life of the feed
 }
 
 // feed is the name under which the spool knows a feed of the source.
@@ -67,14 +68,20 @@ func (in *Intake) Put(ctx context.Context, feed string, events ...Event) error {
 			return err
 		}
 		cursor, known = e.Offset, true
-		in.pump.watch.event(in.source, e)
+		if !in.filling {
+			in.pump.watch.event(in.source, e)
+		}
 	}
 	return w.flush(ctx)
 }
 
 // Heard says that a feed lives though it has no event: a heartbeat. A source that
 // never says so is judged by its events alone.
-func (in *Intake) Heard(feed string) { in.pump.watch.heard(in.feed(feed)) }
+func (in *Intake) Heard(feed string) {
+	if !in.filling {
+		in.pump.watch.heard(in.feed(feed))
+	}
+}
 
 // Unreadable keeps what a source could not read as an event in the dead letters. raw
 // may be a part of it; offset 0 means that it is not known.
@@ -103,7 +110,7 @@ func (w *packer) add(ctx context.Context, e *Event) error {
 	if err != nil {
 		// It must be in the dead letters before the cursor can pass it.
 		w.rows.reset()
-		letter := DeadLetter{Feed: w.feed, Offset: e.Offset, ID: e.ID, Reason: err.Error(), Raw: string(e.Raw)}
+		letter := DeadLetter{Feed: w.feed, Offset: e.Offset, ID: e.ID, Time: e.Time, Type: e.Type, Reason: err.Error(), Raw: string(e.Raw)}
 		if err := w.pump.bury(ctx, letter); err != nil {
 			return err
 		}

@@ -108,6 +108,7 @@ type Pump struct {
 	health health
 	counts counts
 	busy   atomic.Bool // Run
+	redo   atomic.Bool // Replay
 }
 
 type counts struct{ spooled, delivered, backfilled, dead atomic.Int64 }
@@ -208,10 +209,10 @@ func (p *Pump) open() (err error) {
 	if p.state, err = kv.Open(p.config.Dir); err != nil {
 		return fmt.Errorf("siem: %w", err)
 	}
-	if p.dead, err = openLines(filepath.Join(p.config.Dir, "dead"), "dead", deadFile); err != nil {
+	if p.dead, err = openDead(p.config.Dir); err != nil {
 		return fmt.Errorf("siem: %w", err)
 	}
-	if p.gaps, err = openGaps(context.Background(), p.state); err != nil {
+	if p.gaps, err = openGaps(context.Background(), p); err != nil {
 		return fmt.Errorf("siem: %w", err)
 	}
 	p.routes, err = openRoutes(context.Background(), p)

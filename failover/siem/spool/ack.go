@@ -167,6 +167,13 @@ func (s *Spool) Ack(sink string, position uint64) error {
 	if k == nil {
 		return resilience.Misusef("spool: sink %q is not in Config.Sinks", sink)
 	}
+	if err := s.advance(k, position); err != nil {
+		return err
+	}
+	return s.release()
+}
+
+func (s *Spool) advance(k *sink, position uint64) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	s.mu.Lock()
@@ -176,16 +183,22 @@ func (s *Spool) Ack(sink string, position uint64) error {
 	case s.isClosed():
 		return ErrClosed
 	case position > durable:
-		return resilience.Misusef("spool: sink %q: position %d is not in the spool yet", sink, position)
+		return resilience.Misusef("spool: sink %q: position %d is not in the spool yet", k.name, position)
 	case position <= acked:
 		return nil
 	}
-	if err := s.save(k, position); err != nil {
-		return err
-	}
-	if s.crossed(k) {
-		// The other slot too, before a segment goes that it needs.
-		if err := s.save(k, position); err != nil {
+	return s.save(k, position)
+}
+
+// release removes what is delivered, after the other slots that need it are past
+// it too: also those of a sink that was at the end when the segment was changed,
+// and has nothing more to acknowledge.
+func (s *Spool) release() error {
+	for _, k := range s.sinks {
+		if !s.crossed(k) {
+			continue
+		}
+		if err := s.settle(k); err != nil {
 			return err
 		}
 	}
@@ -197,7 +210,7 @@ func (s *Spool) crossed(k *sink) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, seg := range s.segments {
-		if seg.after > k.other && seg.after <= k.acked {
+		if seg.after > k.other && (seg.after <= k.acked || k.acked == s.durable) {
 			return true
 		}
 	}
@@ -209,6 +222,9 @@ func (s *Spool) crossed(k *sink) bool {
 func (s *Spool) reclaim() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.isClosed() {
+		return nil // it may be another's
+	}
 	floor := s.durable
 	for _, k := range s.sinks {
 		floor = min(floor, k.acked, k.other)

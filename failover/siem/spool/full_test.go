@@ -246,6 +246,42 @@ func TestEmptySegmentHoldsNothingBack(t *testing.T) {
 	})
 }
 
+// The first sink is at the end when the segment changes, and has nothing more to
+// acknowledge; on a full disk nothing new comes either.
+func TestIdleSinkHoldsNothingBack(t *testing.T) {
+	d := newDisk()
+	config := Config{Sinks: []string{"s", "t"}}
+	s := openOn(t, d, config)
+	n := 0
+	for ; n < 5; n++ {
+		if err := s.Append(ctx, feedChunk("a", n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, position := range []uint64{2, 5} {
+		if err := s.Ack("s", position); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d.failRecords(syscall.ENOSPC)
+	for range 2 {
+		if err := s.Append(ctx, feedChunk("a", n)); !errors.Is(err, ErrFull) {
+			t.Fatal(err)
+		}
+	}
+	d.failRecords(nil)
+	d.limit = d.used()
+	if err := s.Ack("t", 5); err != nil {
+		t.Fatal(err)
+	}
+	if stats := s.Stats(); stats.Segments != 1 {
+		t.Errorf("all is delivered, and there are %+v", stats)
+	}
+	if err := s.Append(ctx, feedChunk("a", n)); err != nil {
+		t.Error(err)
+	}
+}
+
 // Somebody took the reserve away, and the disk has room for a header only.
 func TestDeliveredSegmentGivesRoomForTheReserve(t *testing.T) {
 	d := newDisk()
@@ -270,7 +306,7 @@ func TestLargestChunkFitsTheBudgetAfterAFailure(t *testing.T) {
 	c := feedChunk("a", 0)
 	h := headerOf(&c)
 	s := openOn(t, d, Config{MaxBytes: h.size()})
-	d.limit = reserveFor(0) + 150
+	d.limit = 2*slotSize + reserveFor(0) + 150
 	if err := s.Append(ctx, c); !errors.Is(err, syscall.ENOSPC) {
 		t.Fatal(err)
 	}
