@@ -176,15 +176,15 @@ func TestALineIsSyncedBeforeItCounts(t *testing.T) {
 
 func TestAFailedWriteLeavesNothing(t *testing.T) {
 	for name, test := range map[string]struct {
-		fail  brittle
+		fail  *brittle
 		err   bool
 		files int
 	}{
-		"write":              {brittle{writes: 1}, false, 1},
-		"write for good":     {brittle{writes: 99}, true, 1},
-		"sync":               {brittle{syncs: 1}, false, 2},
-		"sync for good":      {brittle{syncs: 99}, true, 1},
-		"write and truncate": {brittle{writes: 1, truncates: 1}, false, 2},
+		"write":              {&brittle{writes: 1}, false, 1},
+		"write for good":     {&brittle{writes: 99}, true, 1},
+		"sync":               {&brittle{syncs: 1}, false, 2},
+		"sync for good":      {&brittle{syncs: 99}, true, 1},
+		"write and truncate": {&brittle{writes: 1, truncates: 1}, false, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := &brittle{}
