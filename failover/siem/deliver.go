@@ -17,7 +17,7 @@ type delivery struct {
 	pump  *Pump
 	queue *queue
 
-	take sync.Mutex // a load is taken and enrolled as one
+	take chan struct{} // held while a load is taken and enrolled as one
 	mu   sync.Mutex
 	way  []*load // taken and not acknowledged yet, in order
 }
@@ -79,8 +79,8 @@ func (d *delivery) sendAll(ctx context.Context) error {
 }
 
 func (d *delivery) next(ctx context.Context) (*load, error) {
-	d.take.Lock()
-	defer d.take.Unlock()
+	d.take <- struct{}{}
+	defer func() { <-d.take }()
 	l, err := d.queue.pop(ctx)
 	if err != nil {
 		return nil, err

@@ -33,7 +33,7 @@ func (p *Pump) run(ctx context.Context) error {
 	for _, s := range p.config.Sources {
 		wg.Go(func() { p.read(ctx, s) })
 	}
-	d := delivery{pump: p, queue: newQueue()}
+	d := delivery{pump: p, queue: newQueue(), take: make(chan struct{}, 1)}
 	for _, part := range []func(context.Context) error{d.run, p.routes.run, p.gaps.run, p.watch.run} {
 		wg.Go(func() {
 			if err := part(ctx); err != nil {
