@@ -14,7 +14,7 @@ import (
 // lost, and it goes on by itself when the oldest files are taken away.
 func TestATmpfsThatIsFull(t *testing.T) {
 	dir := t.TempDir()
-	if err := syscall.Mount("siem", dir, "tmpfs", 0, "size=8m"); err != nil {
+	if err := syscall.Mount("siem", dir, "tmpfs", 0, "size=4m"); err != nil {
 		t.Skipf("no tmpfs here: %v", err)
 	}
 	defer func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) }()

@@ -391,7 +391,7 @@ func TestHTTPConfigSaysWhatIsWrong(t *testing.T) {
 		"without user and fragment":             func(c *HTTPConfig) { c.URL = "/rows" },
 		"HTTPConfig.Format is 2":                func(c *HTTPConfig) { c.Format = 2 },
 		"HTTPConfig.Success has 302":            func(c *HTTPConfig) { c.Success = []int{200, 302} },
-		"has Content-Encoding":                  func(c *HTTPConfig) { c.Header = map[string]Secret{"content-encoding": "zstd"} },
+		"has content-encoding":                  func(c *HTTPConfig) { c.Header = map[string]Secret{"content-encoding": "zstd"} },
 		`HTTPConfig.Header: "X-Key"`:            func(c *HTTPConfig) { c.Header = map[string]Secret{"X-Key": "a\nb"} },
 		`HTTPConfig.Header: "X Key"`:            func(c *HTTPConfig) { c.Header = map[string]Secret{"X Key": "a"} },
 		"HTTPConfig.Policy: resilience: policy": func(c *HTTPConfig) { c.Policy.Retry.Attempts = -1 },
