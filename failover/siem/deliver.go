@@ -49,6 +49,7 @@ func (d *delivery) read(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		d.pump.fresh.found(&h, c.MinTime)
 		if d.pump.expired(ctx, &c, h.spooled) {
 			h.chunk = chunk{}
 		}
@@ -61,7 +62,7 @@ func (d *delivery) read(ctx context.Context) error {
 
 // hold reads a chunk of the spool.
 func (p *Pump) hold(c *spool.Chunk) (h held, err error) {
-	h = held{position: c.Position, feed: c.Feed, size: len(c.Body), raw: int(c.RawLength)}
+	h = held{position: c.Position, feed: c.Feed, size: len(c.Body), raw: int(c.RawLength), last: c.Last, events: int(c.Count)}
 	h.chunk, err = open(c, p.config.AEAD)
 	return h, err
 }
@@ -98,10 +99,7 @@ func (d *delivery) next(ctx context.Context) (*load, error) {
 
 // finish acknowledges what is delivered up to here without a hole.
 func (d *delivery) finish(ctx context.Context, l *load) error {
-	now := time.Now()
-	for feed, t := range l.times {
-		d.pump.fresh.delivered(feed, now, t)
-	}
+	d.pump.fresh.delivered(ctx, time.Now(), l.times)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	l.done = true
@@ -115,6 +113,7 @@ func (d *delivery) finish(ctx context.Context, l *load) error {
 	if n == 0 {
 		return nil
 	}
+	d.pump.fresh.acknowledged(d.way[:n])
 	last := d.way[n-1].last
 	d.way = d.way[n:]
 	return d.pump.acknowledge(last)

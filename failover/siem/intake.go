@@ -37,8 +37,10 @@ func (in *Intake) Cursor(feed string) (offset uint64, ok bool) {
 // dropped. The error is that of ctx or of the disk; put what was not stored again,
 // from the cursor on.
 func (in *Intake) Put(ctx context.Context, feed string, events ...Event) error {
-	in.Heard(feed)
 	name := in.feed(feed)
+	in.pump.watch.heard(name, false)
+	var seen tally
+	defer in.pump.watch.put(name, &seen)
 	cursor, known := in.pump.spool.Cursor(name)
 	now := time.Now()
 	w := &packer{pump: in.pump, feed: name}
@@ -56,14 +58,14 @@ func (in *Intake) Put(ctx context.Context, feed string, events ...Event) error {
 			return err
 		}
 		cursor, known = e.Offset, true
-		in.pump.watch.event(in.source, e)
+		seen.add(e)
 	}
 	return w.flush(ctx)
 }
 
 // Heard says that a feed lives though it has no event: a heartbeat. A source that
 // never says so is judged by its events alone.
-func (in *Intake) Heard(feed string) { in.pump.watch.heard(in.feed(feed)) }
+func (in *Intake) Heard(feed string) { in.pump.watch.heard(in.feed(feed), true) }
 
 // Unreadable keeps what a source could not read as an event in the dead letters. raw
 // may be a part of it; offset 0 means that it is not known.
@@ -116,12 +118,14 @@ func (w *packer) flush(ctx context.Context) error {
 	}
 	c := w.pack.chunk(w.feed, time.Now(), w.pump.config.AEAD)
 	w.pack.free()
+	w.pump.fresh.waiting(&c)
 	for delay := 100 * time.Millisecond; ; delay = min(2*delay, 5*time.Second) {
 		err := w.pump.spool.Append(ctx, c)
-		w.pump.noteFull(err)
+		w.pump.health.stored(w.feed, err)
 		switch {
 		case err == nil:
 			w.pump.counts.spooled.Add(int64(c.Count))
+			w.pump.fresh.stored(&c)
 			return nil
 		case !errors.Is(err, spool.ErrFull):
 			return fmt.Errorf("siem: %w", err)

@@ -12,6 +12,8 @@ type held struct {
 	feed     string
 	size     int // bytes in memory
 	raw      int // bytes of rows
+	last     uint64
+	events   int // with and without rows
 	chunk
 }
 
