@@ -156,6 +156,9 @@ func (w *watch) save(ctx context.Context) {
 		return
 	}
 	w.pump.config.Logger.WarnContext(ctx, "siem: how often the sources speak is not saved", "error", err)
+	w.mu.Lock()
+	w.changed = true // for the next time
+	w.mu.Unlock()
 	if e, err := w.pump.state.Get(ctx, learnedKey); err == nil {
 		w.rev = e.Rev // the error did not say whether it was kept
 	}
