@@ -47,14 +47,14 @@ func TestTheLightIsGreenOnlyIfItRunsAndAllIsWell(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- p.Run(ctx) }()
-		time.Sleep(time.Hour)
+		time.Sleep(time.Hour - time.Second/2)
 		wants(t, p)
 		s := p.Status()
-		if s.State != "running" || !near(s.At.Sub(s.Since), time.Hour) || s.Sources[0].Stored < 3599 || s.Sources[0].Acknowledged != s.Sources[0].Stored ||
+		if s.State != "running" || !near(s.At.Sub(s.Since), time.Hour) || s.Sources[0].Stored != 3600 || s.Sources[0].Acknowledged != s.Sources[0].Stored ||
 			s.Delivery.Rows != s.Sources[0].Stored || !s.Spool.Drained || s.Spool.Bytes == 0 || s.Spool.Max != 8<<30 || s.Sinks.Current != "first" || s.Sources[0].Freshness.Events == 0 {
 			t.Errorf("%+v", s)
 		}
-		for _, part := range []string{"all is well", "source toy: 3600 events stored", "nothing waits", "siem: calls begin with first"} {
+		for _, part := range []string{"all is well", "source toy: 3600 events stored, 3600 acknowledged; heard at 2000-01-01 00:59:59Z; the last event at 2000-01-01 00:59:59Z", "nothing waits", "siem: calls begin with first"} {
 			if !strings.Contains(s.String(), part) {
 				t.Errorf("%q is not in\n%v", part, s)
 			}
@@ -101,13 +101,12 @@ func TestWhatNoSinkTakesIsRed(t *testing.T) {
 	})
 }
 
-// A batch that hangs keeps the others from being acknowledged, also when another
-// sender's are taken.
-func TestABatchThatHangsIsRedThoughOthersAreTaken(t *testing.T) {
+// Nobody has said that it fails.
+func TestABatchThatHangsIsRed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sink := &hangs{}
 		p, stop := running(t, Config{
-			Dir: t.TempDir(), Sources: []Source{late("toy", 0)}, Senders: 2, Timeout: time.Minute,
+			Dir: t.TempDir(), Sources: []Source{late("toy", 0)}, Timeout: time.Minute,
 			Sinks: []failover.Member[Sink]{member("first", sink)},
 		})
 		defer stop()
@@ -116,11 +115,8 @@ func TestABatchThatHangsIsRedThoughOthersAreTaken(t *testing.T) {
 		sink.next.Store(true)
 		time.Sleep(80 * time.Second)
 		wants(t, p)
-		if n := len(sink.got()); n < 670 {
-			t.Errorf("%d rows", n)
-		}
 		time.Sleep(20 * time.Second)
-		wants(t, p, "nothing was acknowledged for 1m4")
+		wants(t, p, "nothing was acknowledged for 1m40s")
 		time.Sleep(3 * time.Minute)
 		wants(t, p)
 	})
@@ -242,7 +238,8 @@ func TestAStandbyIsNeitherRunningNorBroken(t *testing.T) {
 
 // What an earlier process left, and nobody has read yet, waits all the same.
 func TestABacklogThatIsNotReadYetWaits(t *testing.T) {
-	s := Status{At: time.Now(), State: stateRunning, Since: time.Now().Add(-time.Hour)}
+	now := time.Now()
+	s := Status{At: now, State: stateRunning, Since: now.Add(-time.Hour)}
 	if d := s.At.Sub(s.waits()); d != time.Hour {
 		t.Errorf("it waits for %v", d)
 	}
