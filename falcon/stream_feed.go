@@ -104,7 +104,7 @@ func (f *feed) connection(ctx, session context.Context) (err error) {
 		if err := f.handle(ctx, batch); err != nil {
 			return err
 		}
-		batch = nil // Handle may keep it
+		batch = make([]Event, 0, len(batch)) // Handle may keep the old one
 	}
 }
 

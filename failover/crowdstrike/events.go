@@ -225,7 +225,7 @@ func (g *group) add(e *falcon.Event) {
 		return
 	}
 	g.events = append(g.events, siem.Event{
-		ID: g.eventID(e), Offset: uint64(e.Offset), Time: e.Created, Type: e.Type, Raw: e.Raw,
+		ID: g.eventID(e), Offset: uint64(e.Offset), Time: e.Created, Type: e.Type, Raw: e.Raw, Valid: true, // the stream checks every line
 	})
 }
 

@@ -1,14 +1,10 @@
 package siem
 
 import (
-	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -17,32 +13,8 @@ import (
 	"github.com/jurymast/jurymast/failover"
 )
 
-// letters reads the dead letters of a pump's directory.
-func letters(t *testing.T, dir string) (out []DeadLetter) {
-	t.Helper()
-	files, err := filepath.Glob(filepath.Join(dir, "dead", "*.jsonl"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	slices.Sort(files)
-	for _, name := range files {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
-			var l DeadLetter
-			if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
-				t.Fatalf("%s: %v", name, err)
-			}
-			out = append(out, l)
-		}
-	}
-	return out
-}
-
-// refusing refuses every batch that holds one of the rows.
-func refusing(rows ...string) func(*Batch) (Receipt, error) {
+// refusesRows refuses every batch that holds one of the rows.
+func refusesRows(rows ...string) func(*Batch) (Receipt, error) {
 	return func(b *Batch) (Receipt, error) {
 		all, err := b.All()
 		if err != nil {
@@ -64,7 +36,7 @@ func TestAPoisonRowIsOneDeadLetterAndBlocksNothing(t *testing.T) {
 		dir := t.TempDir()
 		src := &toySource{name: "toy", feeds: []string{"0"}, until: 3000, batch: 800}
 		sink := &toySink{}
-		sink.set(refusing(`"n":777}`))
+		sink.set(refusesRows(`"n":777}`))
 		p, stop := running(t, Config{Dir: dir, Sources: []Source{src}, Sinks: members(sink)})
 		time.Sleep(time.Minute)
 		stop()

@@ -45,6 +45,7 @@ func (d *delivery) read(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		d.pump.lease.behind(c.Feed, c.First)
 		h, err := d.pump.hold(&c)
 		if err != nil {
 			return err
@@ -62,7 +63,7 @@ func (d *delivery) read(ctx context.Context) error {
 
 // hold reads a chunk of the spool.
 func (p *Pump) hold(c *spool.Chunk) (h held, err error) {
-	h = held{position: c.Position, feed: c.Feed, size: len(c.Body), raw: int(c.RawLength), last: c.Last, events: int(c.Count)}
+	h = held{position: c.Position, feed: c.Feed, offset: c.Last, events: int(c.Count), size: len(c.Body), raw: int(c.RawLength)}
 	h.chunk, err = open(c, p.config.AEAD)
 	return h, err
 }
@@ -113,10 +114,18 @@ func (d *delivery) finish(ctx context.Context, l *load) error {
 	if n == 0 {
 		return nil
 	}
-	d.pump.fresh.acknowledged(d.way[:n])
-	last := d.way[n-1].last
+	done := d.way[:n]
+	d.pump.fresh.acknowledged(done)
 	d.way = d.way[n:]
-	return d.pump.acknowledge(last)
+	if err := d.pump.acknowledge(done[n-1].last); err != nil {
+		return err
+	}
+	for _, l := range done {
+		for _, h := range l.items {
+			d.pump.lease.delivered(h.feed, h.offset)
+		}
+	}
+	return nil
 }
 
 // sender sends loads, one after the other.

@@ -168,8 +168,8 @@ func (f *freshness) stored(c *spool.Chunk) {
 func (f *freshness) found(h *held, oldest time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if w := f.feed(h.feed); w != nil && (!w.came || h.last < w.first) {
-		w.before.push(h.last, oldest, h.spooled)
+	if w := f.feed(h.feed); w != nil && (!w.came || h.offset < w.first) {
+		w.before.push(h.offset, oldest, h.spooled)
 	}
 }
 
@@ -214,7 +214,7 @@ func (f *freshness) acknowledged(loads []*load) {
 		for i := range l.items {
 			h := &l.items[i]
 			f.source(h.feed).acknowledged += int64(h.events)
-			f.settle(h.feed, h.last)
+			f.settle(h.feed, h.offset)
 		}
 	}
 }

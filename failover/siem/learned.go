@@ -128,7 +128,7 @@ func (w *watch) take(all []learnedRhythm) error {
 		l := &all[i]
 		r, err := l.rhythm()
 		if err != nil {
-			w.sources = map[string]*watched{}
+			w.sources = map[string]*listened{}
 			return err
 		}
 		if !named(l.Source) {

@@ -10,10 +10,10 @@ import (
 type held struct {
 	position uint64
 	feed     string
-	size     int // bytes in memory
-	raw      int // bytes of rows
-	last     uint64
-	events   int // with and without rows
+	offset   uint64 // of its last event
+	events   int    // with rows and without
+	size     int    // bytes in memory
+	raw      int    // bytes of rows
 	chunk
 }
 

@@ -119,7 +119,7 @@ func (r *rhythm) sign(now, since time.Time) {
 }
 
 // spoke is some events at once.
-func (r *rhythm) spoke(now, since time.Time, s *sighting) {
+func (r *rhythm) spoke(now, since time.Time, s *burst) {
 	today := now.UnixMilli()
 	first, newest := min(s.first, today), min(s.newest, today)
 	begun, longest := s.from, s.pause
@@ -148,15 +148,15 @@ func (r *rhythm) spoke(now, since time.Time, s *sighting) {
 	r.last = now
 }
 
-// sighting is the events of one type in one Put, times in milliseconds.
-type sighting struct {
+// burst is the events of one type in one Put, times in milliseconds.
+type burst struct {
 	name          string
 	events        int64
 	first, newest int64
 	pause, from   int64 // the longest one between two of them, and its beginning
 }
 
-func (s *sighting) see(ms int64) {
+func (s *burst) see(ms int64) {
 	if s.events == 0 {
 		s.first, s.newest = ms, ms
 	}
@@ -172,8 +172,8 @@ func (s *sighting) see(ms int64) {
 // tally counts the events of one Put by their types. It is there to be cheap: no lock,
 // and for an event of the type of the one before it one comparison of names.
 type tally struct {
-	all  sighting
-	seen []sighting
+	all  burst
+	seen []burst
 	at   int
 }
 
@@ -201,6 +201,6 @@ func (t *tally) find(name string) int {
 	if len(t.seen) >= mostTypes && name != others {
 		return -1
 	}
-	t.seen = append(t.seen, sighting{name: name})
+	t.seen = append(t.seen, burst{name: name})
 	return len(t.seen) - 1
 }

@@ -14,7 +14,8 @@ func ear(sources ...string) *watch {
 	for _, s := range sources {
 		p.config.Sources = append(p.config.Sources, &script{name: s})
 	}
-	p.watch.pump, p.watch.begun = p, time.Now()
+	p.watch.pump = p
+	p.watch.reading()
 	return p.watch
 }
 
@@ -201,11 +202,11 @@ func TestAPutIsCountedByTypes(t *testing.T) {
 		got.add(&e)
 	}
 	ms := func(s int64) int64 { return at(s).UnixMilli() }
-	want := []sighting{{"A", 4, ms(0), ms(105), 100_000, ms(5)}, {"B", 2, ms(6), ms(60), 54_000, ms(6)}}
+	want := []burst{{"A", 4, ms(0), ms(105), 100_000, ms(5)}, {"B", 2, ms(6), ms(60), 54_000, ms(6)}}
 	if len(got.seen) != 2 || got.seen[0] != want[0] || got.seen[1] != want[1] {
 		t.Errorf("got  %+v\nwant %+v", got.seen, want)
 	}
-	if all := (sighting{"", 7, ms(0), ms(105), 98_000, ms(7)}); got.all != all {
+	if all := (burst{"", 7, ms(0), ms(105), 98_000, ms(7)}); got.all != all {
 		t.Errorf("got  %+v\nwant %+v", got.all, all)
 	}
 }

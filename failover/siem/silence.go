@@ -56,12 +56,12 @@ const (
 	mostTypes = 500 // of a source
 	mostFeeds = 100
 
-	lookEvery  = 15 * time.Second
-	saveEvery  = 5 * time.Minute
-	failedFor  = 2 * time.Minute // it is silent then
-	unheardFor = 10 * time.Minute
-	strange    = 7 * 24 * time.Hour  // after which what was never known is forgotten
-	missed     = 14 * 24 * time.Hour // after which a silence is
+	listenEvery = 15 * time.Second
+	saveEvery   = 5 * time.Minute
+	failedFor   = 2 * time.Minute // it is silent then
+	unheardFor  = 10 * time.Minute
+	strange     = 7 * 24 * time.Hour  // after which what was never known is forgotten
+	missed      = 14 * 24 * time.Hour // after which a silence is
 )
 
 // watch knows how often each source speaks.
@@ -69,17 +69,18 @@ type watch struct {
 	pump *Pump
 
 	mu      sync.Mutex
-	begun   time.Time // when Run began to read; zero: it does not run
+	runs    time.Time // when Run began; zero: it does not run
+	begun   time.Time // when the sources began to be read; zero: they are not
 	held    time.Time // until when sources could not speak: the spool was full
-	sources map[string]*watched
+	sources map[string]*listened
 	changed bool   // since it was saved
 	rev     uint64 // of the saved one
 	deadAt  time.Time
 	dead    int64 // letters, when it looked last
 }
 
-// watched is one source.
-type watched struct {
+// listened is one source.
+type listened struct {
 	feeds, types map[string]*rhythm
 	heard, event time.Time
 	err          error // of the last Read that ended
@@ -90,13 +91,13 @@ type watched struct {
 	mute         time.Time // until when no feed spoke: not the fault of a type
 }
 
-func newWatch() *watch { return &watch{sources: map[string]*watched{}} }
+func newWatch() *watch { return &watch{sources: map[string]*listened{}} }
 
 // source with its name; the caller holds w.mu.
-func (w *watch) source(name string) *watched {
+func (w *watch) source(name string) *listened {
 	s := w.sources[name]
 	if s == nil {
-		s = &watched{feeds: map[string]*rhythm{}, types: map[string]*rhythm{}}
+		s = &listened{feeds: map[string]*rhythm{}, types: map[string]*rhythm{}}
 		w.sources[strings.Clone(name)] = s
 	}
 	return s
@@ -166,7 +167,21 @@ func (w *watch) failed(source string, err error) {
 }
 
 // failing says that it has not been heard since it failed.
-func (s *watched) failing() bool { return s.err != nil && !s.heard.After(s.failed) }
+func (s *listened) failing() bool { return s.err != nil && !s.heard.After(s.failed) }
+
+// reading hears that the sources begin to be read, which with a Lease is not all the
+// time, and is told when they are not any more.
+func (w *watch) reading() (end func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.begun = time.Now()
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.begun = time.Time{}
+		w.pump.health.ended()
+	}
+}
 
 // run looks for silence, and keeps what was learned.
 func (w *watch) run(ctx context.Context) error {
@@ -176,16 +191,15 @@ func (w *watch) run(ctx context.Context) error {
 	}
 	defer end()
 	w.mu.Lock()
-	w.begun = time.Now()
+	w.runs = time.Now()
 	w.mu.Unlock()
 	saved := time.Now()
 	for {
-		if err := wait.For(ctx, lookEvery); err != nil {
+		if err := wait.For(ctx, listenEvery); err != nil {
 			w.save(context.WithoutCancel(ctx))
 			w.mu.Lock()
-			w.begun = time.Time{}
+			w.runs = time.Time{}
 			w.mu.Unlock()
-			w.pump.health.ended()
 			return err
 		}
 		w.look(ctx)
@@ -211,6 +225,9 @@ func (w *watch) look(ctx context.Context) {
 		w.dead, w.deadAt = dead, now
 	}
 	for name, s := range w.sources {
+		if w.begun.IsZero() {
+			break // nobody can be heard
+		}
 		n := w.lookAt(s, now)
 		for i := range n {
 			n[i].Source = name
@@ -243,7 +260,7 @@ const (
 	silenceForgotten = "the silence has lasted so long that it is usual now"
 )
 
-func (w *watch) lookAt(s *watched, now time.Time) (news []change) {
+func (w *watch) lookAt(s *listened, now time.Time) (news []change) {
 	// The whole source.
 	heard := later(later(s.heard, w.begun), w.held)
 	switch {

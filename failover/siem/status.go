@@ -13,7 +13,8 @@ import (
 // and may quote the other side.
 type Status struct {
 	At time.Time `json:"at"`
-	// State is "running", "standby" (Run waits for Config.Lease) or "stopped".
+	// State is "running", "standby" (Run delivers, and waits for Config.Lease to read)
+	// or "stopped".
 	State    string               `json:"state"`
 	Since    time.Time            `json:"since,omitzero"` // it is running
 	Sources  []SourceStatus       `json:"sources"`        // in the order of Config.Sources
@@ -24,6 +25,8 @@ type Status struct {
 	// Dead counts dead letters, DeadAt is when there was one last.
 	Dead   int64     `json:"dead"`
 	DeadAt time.Time `json:"dead_at,omitzero"`
+	// Gaps counts those of [Pump.Gaps] that are open.
+	Gaps int `json:"gaps"`
 
 	primary string
 	patient time.Duration // how long it may take until something is acknowledged
@@ -88,11 +91,10 @@ func (p *Pump) Status() Status {
 	}
 	s.Delivery.Rows, s.Delivery.Backfilled = p.counts.delivered.Load(), p.counts.backfilled.Load()
 	p.watch.tell(&s)
-	switch {
-	case !s.Since.IsZero():
-		s.State = stateRunning
-	case p.busy.Load():
-		s.State = stateStandby
+	for _, g := range p.Gaps() {
+		if g.Closed.IsZero() {
+			s.Gaps++
+		}
 	}
 	why, disk, since := p.health.standing()
 	s.Delivery.Why, s.Delivery.Since, s.Spool.Disk = cut(why), since, cut(disk)
@@ -115,7 +117,13 @@ func (p *Pump) Status() Status {
 func (w *watch) tell(s *Status) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	s.Since, s.DeadAt = w.begun, w.deadAt
+	s.Since, s.DeadAt = w.runs, w.deadAt
+	switch {
+	case !w.begun.IsZero():
+		s.State, s.Since = stateRunning, w.begun
+	case !w.runs.IsZero():
+		s.State = stateStandby
+	}
 	if s.Dead > w.dead {
 		s.DeadAt = s.At
 	}
@@ -144,18 +152,17 @@ func cut(err error) string {
 func (s Status) OK() bool { return len(s.Problems()) == 0 }
 
 // Problems tells what is wrong, for people; empty: all sources are heard, what comes is
-// stored, the primary sink takes it, and nothing waits longer than five minutes. A
-// dead letter is a problem for an hour.
+// stored, the primary sink takes it, nothing waits longer than five minutes, and no gap
+// is open. A dead letter is a problem for an hour. The sources of a standby are not
+// looked at: another process reads them.
 func (s Status) Problems() (all []string) {
 	add := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
-	if s.State == stateStandby {
-		return nil // another process has the lease
-	}
 	if s.State == stateStopped {
 		add("it does not run")
 	}
 	for _, src := range s.Sources {
 		switch {
+		case s.State == stateStandby: // another process hears them
 		case src.Failing:
 			add("source %s fails since %s: %s", src.Name, clock(src.ErrorAt), src.Error)
 		case s.State == stateRunning && src.Heard.Before(s.Since) && s.At.Sub(s.Since) >= unheardFor:
@@ -163,7 +170,9 @@ func (s Status) Problems() (all []string) {
 		}
 	}
 	for _, x := range s.Silences {
-		add("%s", x)
+		if s.State != stateStandby {
+			add("%s", x)
+		}
 	}
 	if !s.Spool.Full.IsZero() {
 		add("the spool is full, and sources wait, since %s", clock(s.Spool.Full))
@@ -175,7 +184,7 @@ func (s Status) Problems() (all []string) {
 	switch {
 	case s.Delivery.Why != "":
 		add("no sink takes a batch since %s: %s", clock(s.Delivery.Since), s.Delivery.Why)
-	case s.State == stateRunning && !waits.IsZero() && s.At.Sub(later(waits, later(s.Delivery.Acknowledged, s.Since))) > s.patient:
+	case s.State != stateStopped && !waits.IsZero() && s.At.Sub(later(waits, later(s.Delivery.Acknowledged, s.Since))) > s.patient:
 		add("nothing was acknowledged for %v though events wait", s.At.Sub(later(waits, later(s.Delivery.Acknowledged, s.Since))).Round(time.Second))
 	}
 	if !waits.IsZero() && s.At.Sub(waits) >= lateAfter {
@@ -183,6 +192,9 @@ func (s Status) Problems() (all []string) {
 	}
 	if s.Sinks.Current != s.primary {
 		add("events go to %q, not to the primary sink %s", s.Sinks.Current, s.primary)
+	}
+	if s.Gaps > 0 {
+		add("gaps: %d are open", s.Gaps)
 	}
 	if s.Dead > 0 && s.At.Sub(s.DeadAt) < deadRecent {
 		add("%d dead letters, the last one at %s", s.Dead, clock(s.DeadAt))
@@ -238,6 +250,9 @@ func (s Status) String() string {
 	}
 	if !s.Delivery.Acknowledged.IsZero() {
 		fmt.Fprintf(&b, ", the last one at %s", clock(s.Delivery.Acknowledged))
+	}
+	if s.Gaps > 0 {
+		fmt.Fprintf(&b, "; open gaps: %d", s.Gaps)
 	}
 	if s.Dead > 0 {
 		fmt.Fprintf(&b, "; dead letters: %d", s.Dead)

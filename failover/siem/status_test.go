@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/jurymast/jurymast/failover"
+	"github.com/jurymast/jurymast/failover/kv"
 	"github.com/jurymast/jurymast/failover/siem/spool"
 )
 
@@ -221,19 +222,49 @@ func TestASourceThatIsNeverHeardIsRed(t *testing.T) {
 	})
 }
 
-func TestAStandbyIsNeitherRunningNorBroken(t *testing.T) {
-	p, err := Open(Config{Dir: t.TempDir(), Sources: []Source{late("toy", 0)}, Sinks: members(&toySink{})})
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.busy.Store(true)
-	if s := p.Status(); s.State != "standby" || !s.OK() {
-		t.Errorf("%v", s)
-	}
-	p.busy.Store(false)
-	if err := p.Close(); err != nil {
-		t.Error(err)
-	}
+// A standby does not hear its sources, and that is no fault; what it has it delivers.
+func TestAStandbyIsNotBlamedForItsSources(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := kv.NewMemory()
+		lease := func(holder string) *Lease { return &Lease{Store: store, Key: "k", Holder: holder} }
+		_, stop := running(t, Config{Dir: t.TempDir(), Sources: []Source{late("toy", 0)}, Sinks: members(&toySink{}), Lease: lease("one")})
+		defer stop()
+		time.Sleep(time.Second)
+		p, stopStandby := running(t, Config{Dir: t.TempDir(), Sources: []Source{late("toy", 0)}, Sinks: members(&toySink{}), Lease: lease("two")})
+		defer stopStandby()
+		time.Sleep(time.Hour)
+		wants(t, p)
+		if s := p.Status(); s.State != "standby" || !near(s.At.Sub(s.Since), time.Hour) {
+			t.Errorf("%v", s)
+		}
+		stop()
+		time.Sleep(time.Minute)
+		wants(t, p)
+		if s := p.Status(); s.State != "running" || !near(s.At.Sub(s.Since), time.Minute) {
+			t.Errorf("%v", s)
+		}
+	})
+}
+
+func TestAnOpenGapIsRedUntilItIsClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := &script{"toy", func(ctx context.Context, in *Intake) error {
+			if err := in.Gap(ctx, "0", Gap{First: 1, Last: 9, Reason: "not kept so long"}); err != nil {
+				return err
+			}
+			in.Heard("0")
+			<-ctx.Done()
+			return ctx.Err()
+		}}
+		p, stop := running(t, Config{Dir: t.TempDir(), Sources: []Source{src}, Sinks: members(&toySink{})})
+		defer stop()
+		time.Sleep(time.Second)
+		wants(t, p, "gaps: 1 are open")
+		if err := p.CloseGap(t.Context(), p.Gaps()[0].ID, "seen to"); err != nil {
+			t.Fatal(err)
+		}
+		wants(t, p)
+	})
 }
 
 // What an earlier process left, and nobody has read yet, waits all the same.

@@ -6,14 +6,14 @@ import (
 )
 
 // line is what of a feed waits to be delivered, as marks whose offsets and times both
-// rise: of what waits up to a mark's offset nothing is older than its time, but for
-// what an earlier mark stands for.
+// rise: of what waits up to a waymark's offset nothing is older than its time, but for
+// what an earlier waymark stands for.
 type line struct {
-	marks []mark
+	marks []waymark
 	step  int64 // marks less than this apart are one
 }
 
-type mark struct {
+type waymark struct {
 	last uint64
 	ms   int64 // since 1970
 }
@@ -31,7 +31,7 @@ func (l *line) push(last uint64, ms int64) {
 		l.marks[n-1].last = max(last, l.marks[n-1].last)
 		return
 	}
-	l.marks = append(l.marks, mark{last, ms})
+	l.marks = append(l.marks, waymark{last, ms})
 	for len(l.marks) > lineMarks {
 		l.step = max(2*l.step, 1)
 		kept := l.marks[:1]
@@ -57,15 +57,15 @@ func (l *line) settle(last uint64) {
 	}
 }
 
-// backlog is what waits of a feed, by when it happened and by when it came here.
-type backlog struct{ happened, came line }
+// outstanding is what waits of a feed, by when it happened and by when it came here.
+type outstanding struct{ happened, came line }
 
-func (b *backlog) push(last uint64, happened, came time.Time) {
+func (b *outstanding) push(last uint64, happened, came time.Time) {
 	b.happened.push(last, happened.UnixMilli())
 	b.came.push(last, came.UnixMilli())
 }
 
-func (b *backlog) settle(last uint64) {
+func (b *outstanding) settle(last uint64) {
 	b.happened.settle(last)
 	b.came.settle(last)
 }
@@ -73,14 +73,14 @@ func (b *backlog) settle(last uint64) {
 // feedWaiting is a feed's backlog: what an earlier process left in the spool, as far
 // as it has been read, and what has come since.
 type feedWaiting struct {
-	before, since backlog
+	before, since outstanding
 	first         uint64 // the first offset that has come since
 	came          bool   // there is one
 }
 
 // oldest are the times of what has waited longest; zero if nothing waits.
 func (f *feedWaiting) oldest() (happened, came time.Time) {
-	for _, b := range []*backlog{&f.before, &f.since} {
+	for _, b := range []*outstanding{&f.before, &f.since} {
 		if len(b.happened.marks) > 0 {
 			happened = earlier(happened, time.UnixMilli(b.happened.marks[0].ms))
 			came = earlier(came, time.UnixMilli(b.came.marks[0].ms))

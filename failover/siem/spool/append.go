@@ -249,16 +249,26 @@ func (s *Spool) fitting(group []*request) (n int) {
 func (s *Spool) delivered() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.allAcked() && len(s.segments) > 0 && !s.segments[len(s.segments)-1].empty()
-}
-
-func (s *Spool) allAcked() bool {
 	for _, k := range s.sinks {
 		if k.acked < s.durable {
 			return false
 		}
 	}
-	return true
+	return len(s.segments) > 0 && !s.segments[len(s.segments)-1].empty()
+}
+
+// Trim gives the room of the open segment back, if every sink has acknowledged all
+// there is: for quiet times, when no full segment comes to be removed.
+func (s *Spool) Trim() error {
+	s.turn <- struct{}{}
+	defer func() { <-s.turn }()
+	if s.isClosed() {
+		return ErrClosed
+	}
+	if !s.delivered() {
+		return nil
+	}
+	return s.roll()
 }
 
 // roll changes the segment and removes what that makes needless.
@@ -266,18 +276,7 @@ func (s *Spool) roll() error {
 	if err := s.begin(); err != nil {
 		return err
 	}
-	s.mu.Lock()
-	all := s.allAcked()
-	s.mu.Unlock()
-	if !all {
-		return nil // the sinks will
-	}
-	for _, k := range s.sinks {
-		if err := s.settle(k); err != nil {
-			return err
-		}
-	}
-	return s.reclaim()
+	return s.release()
 }
 
 // begin begins a segment: its header is durable, and its name, before a record

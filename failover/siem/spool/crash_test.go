@@ -17,7 +17,7 @@ type script struct {
 	attempted uint64 // the last Ack that was tried
 }
 
-var small = Config{Sinks: []string{"s", "t"}, SegmentBytes: 900}
+var small = Config{Sinks: []string{"s", "t"}, SegmentBytes: 900, QuarantineBytes: 1 << 20}
 
 func (p *script) run(t *testing.T, d *faultDisk) {
 	s, err := open(d, small)
@@ -26,6 +26,15 @@ func (p *script) run(t *testing.T, d *faultDisk) {
 	}
 	for n := range 14 {
 		c := feedChunk([]string{"a", "b", "b"}[n%3], n)
+		if n == 4 || n == 8 { // the open segment is given up, and then the next, which is empty
+			d.failRecords(syscall.EIO)
+			for range 2 {
+				if err := s.Append(ctx, c); !errors.Is(err, syscall.EIO) {
+					return
+				}
+			}
+			d.failRecords(nil)
+		}
 		if s.Append(ctx, c) != nil {
 			return
 		}
@@ -319,4 +328,9 @@ func TestUnlinkFollowsTheCursor(t *testing.T) {
 	if len(d.operationLog) < 5 || !slices.Equal(d.operationLog[:5], want) {
 		t.Errorf("got %q", d.operationLog)
 	}
+}
+
+func holdsInBubble(t *testing.T, p *script, d *faultDisk) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) { p.holds(t, d) })
 }

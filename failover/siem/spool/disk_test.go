@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"path"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 )
@@ -22,7 +23,7 @@ type faultDisk struct {
 	ops, cutAt   int               // the operation at which the power goes; 0 never
 	syncs        int
 	syncError    error
-	syncAfter    func(name string) error
+	recordError  error // of a sync of a segment that has its header
 	limit        int64 // bytes; 0 none
 	fullAt       int   // the operation from which on nothing takes new room; 0 never
 	lazy         bool  // only a sync finds out, as where quotas are or blocks are given late
@@ -108,6 +109,12 @@ func (d *faultDisk) crash(rng *rand.Rand) *faultDisk {
 		after.names[name], after.kept[name] = n, n
 	}
 	return after
+}
+
+func (d *faultDisk) failRecords(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.recordError = err
 }
 
 // kill returns the disk as another process finds it: nothing lost, nothing synced.
@@ -269,8 +276,8 @@ func (h *handle) sync() error {
 	}
 	h.d.syncs++
 	err := h.d.syncError
-	if h.d.syncAfter != nil {
-		err = h.d.syncAfter(h.name)
+	if strings.HasSuffix(h.name, suffix) && len(h.n.synced) > 0 && h.d.recordError != nil {
+		err = h.d.recordError
 	}
 	if h.d.lazy && len(h.n.data) > len(h.n.synced) && (h.d.fullAt > 0 && h.d.ops >= h.d.fullAt || h.d.limit > 0 && h.d.used() > h.d.limit) {
 		err = syscall.EDQUOT

@@ -58,7 +58,7 @@ func (d osFiles) sync(dir string) error { return disk.SyncDir(filepath.Join(d.di
 
 type osFile struct{ *os.File }
 
-func (f osFile) sync() error { return syncData(f.File) }
+func (f osFile) sync() error { return disk.SyncData(f.File) }
 
 func (f osFile) size() (int64, error) {
 	info, err := f.Stat()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -65,12 +64,7 @@ func TestSyncsOfAFullDiskLeaveNoSegments(t *testing.T) {
 						s.restockForTest(t)
 						segments := s.Stats().Segments
 						for range 20 {
-							d.syncAfter = func(name string) error {
-								if n := d.names[name]; strings.HasSuffix(name, suffix) && len(n.synced) > 0 {
-									return full // a header fits, a record does not
-								}
-								return nil
-							}
+							d.failRecords(full)
 							if err := s.Append(ctx, feedChunk("a", stored)); !errors.Is(err, ErrFull) || !errors.Is(err, full) {
 								t.Fatalf("got %v", err)
 							}
@@ -78,13 +72,16 @@ func TestSyncsOfAFullDiskLeaveNoSegments(t *testing.T) {
 						if now := s.Stats().Segments; now > segments+1 {
 							t.Errorf("%d segments, %d before the disk was full", now, segments)
 						}
-						d.syncAfter = nil
+						d.failRecords(nil)
 						whole(t, d, config, from, stored)
-						if err := s.Append(ctx, feedChunk("a", stored)); err != nil {
-							t.Fatal(err)
+						for n := range 5 {
+							if err := s.Append(ctx, feedChunk("a", stored+n)); err != nil {
+								t.Fatal(err)
+							}
 						}
+						whole(t, d, config, from, stored+5)
 						got, gaps := drain(t, s, "s") // no position that was never durable is missed
-						if len(got) != stored+1-from || len(gaps) > 0 {
+						if len(got) != stored+5-from || len(gaps) > 0 {
 							t.Errorf("%d chunks, gaps %v", len(got), gaps)
 						}
 						if err := s.Ack("s", got[len(got)-1].Position); err != nil {
@@ -93,7 +90,7 @@ func TestSyncsOfAFullDiskLeaveNoSegments(t *testing.T) {
 						if now := s.Stats(); now.Segments != 1 || now.Acked["s"] != now.Durable {
 							t.Errorf("after all is delivered: %+v", now)
 						}
-						whole(t, d, config, stored+1, stored+1)
+						whole(t, d, config, stored+5, stored+5)
 					})
 				})
 			}
@@ -213,6 +210,112 @@ func TestNewSinkOnAFullDisk(t *testing.T) {
 	})
 }
 
+// A crash between the new segment and the removal of an empty one leaves both.
+func TestEmptySegmentHoldsNothingBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		s := openOn(t, d, Config{})
+		for n := range 3 {
+			if err := s.Append(ctx, feedChunk("a", n)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		d.failRecords(syscall.ENOSPC)
+		var empty *inode
+		for n := range 3 {
+			if err := s.Append(ctx, feedChunk("a", 3)); !errors.Is(err, ErrFull) {
+				t.Fatal(err)
+			}
+			if n == 1 {
+				empty = d.names[segmentName(5)]
+			}
+		}
+		d.failRecords(nil)
+		if d.names[segmentName(5)] != nil || empty == nil {
+			t.Fatal("the test is void")
+		}
+		d.names[segmentName(5)] = empty
+		s = openOn(t, d, Config{})
+		if err := s.Ack("s", 3); err != nil {
+			t.Fatal(err)
+		}
+		if stats := s.Stats(); stats.Segments != 1 || stats.Durable != 3 {
+			t.Errorf("all is delivered, and there are %+v", stats)
+		}
+		whole(t, d, Config{}, 3, 3)
+	})
+}
+
+// The first sink is at the end when the segment changes, and has nothing more to
+// acknowledge; on a full disk nothing new comes either.
+func TestIdleSinkHoldsNothingBack(t *testing.T) {
+	d := newDisk()
+	config := Config{Sinks: []string{"s", "t"}}
+	s := openOn(t, d, config)
+	n := 0
+	for ; n < 5; n++ {
+		if err := s.Append(ctx, feedChunk("a", n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, position := range []uint64{2, 5} {
+		if err := s.Ack("s", position); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d.failRecords(syscall.ENOSPC)
+	for range 2 {
+		if err := s.Append(ctx, feedChunk("a", n)); !errors.Is(err, ErrFull) {
+			t.Fatal(err)
+		}
+	}
+	d.failRecords(nil)
+	d.limit = d.used()
+	if err := s.Ack("t", 5); err != nil {
+		t.Fatal(err)
+	}
+	if stats := s.Stats(); stats.Segments != 1 {
+		t.Errorf("all is delivered, and there are %+v", stats)
+	}
+	if err := s.Append(ctx, feedChunk("a", n)); err != nil {
+		t.Error(err)
+	}
+}
+
+// Somebody took the reserve away, and the disk has room for a header only.
+func TestDeliveredSegmentGivesRoomForTheReserve(t *testing.T) {
+	d := newDisk()
+	s := openOn(t, d, Config{})
+	c := feedChunk("a", 0)
+	c.Body = make([]byte, 100_000)
+	if err := s.Append(ctx, c); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Ack("s", 1); err != nil {
+		t.Fatal(err)
+	}
+	s.spend()
+	d.limit = d.used() + 300
+	if err := s.Append(ctx, feedChunk("a", 1)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestLargestChunkFitsTheBudgetAfterAFailure(t *testing.T) {
+	d := newDisk()
+	c := feedChunk("a", 0)
+	h := headerOf(&c)
+	s := openOn(t, d, Config{MaxBytes: h.size()})
+	d.limit = 2*slotSize + reserveFor(0) + 150
+	if err := s.Append(ctx, c); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
+	d.limit = 0
+	if err := s.Append(ctx, c); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestGroupThatDoesNotFitIsSplit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDisk()
@@ -269,6 +372,9 @@ func TestFullAtEveryOperation(t *testing.T) {
 					if errors.Is(err, ErrFull) {
 						hit = true
 						names := len(d.names)
+						if r := openOn(t, d.clone(), small).Recovered(); len(r.Cuts) > 0 {
+							t.Fatalf("operation %d: %+v is left of what had no room", k, r)
+						}
 						for range 5 {
 							if err := s.Append(ctx, c); err != nil && !errors.Is(err, ErrFull) {
 								t.Fatalf("operation %d: %v", k, err)

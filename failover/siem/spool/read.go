@@ -231,5 +231,8 @@ func (r *reader) record() (Chunk, bool, error) {
 		r.walk.at, r.walk.pos = at-recordHeader-int64(len(h.feed)), h.pos
 		return Chunk{}, false, nil
 	}
+	r.s.mu.Lock()
+	r.sink.got(&h)
+	r.s.mu.Unlock()
 	return h.chunk(body), true, nil
 }

@@ -86,7 +86,8 @@ func (s *Spool) recover() error {
 		}
 	}
 	for _, k := range s.sinks {
-		if err := s.settle(k); err != nil {
+		// On a full disk the sink may still read, and its slots are as good as they were.
+		if err := s.settle(k); err != nil && !errors.Is(err, ErrFull) {
 			return err
 		}
 	}

@@ -12,6 +12,9 @@ type Stats struct {
 	// Acked is the newest position that each of Config.Sinks acknowledged. A sink at
 	// Durable has delivered all there is.
 	Acked map[string]uint64
+	// Events is how many events those chunks had, of those that the sink has read,
+	// since the spool was made.
+	Events map[string]uint64
 }
 
 // Stats tells what the spool holds, from memory, also after Close.
@@ -20,12 +23,13 @@ func (s *Spool) Stats() Stats {
 	defer s.mu.Unlock()
 	stats := Stats{
 		Segments: len(s.segments), Bytes: s.bytes(), Durable: s.durable,
-		Acked: make(map[string]uint64, len(s.sinks)),
+		Acked: make(map[string]uint64, len(s.sinks)), Events: make(map[string]uint64, len(s.sinks)),
 	}
 	if len(s.segments) > 0 {
 		stats.Oldest = s.segments[0].after + 1
 	}
 	for name, k := range s.sinks {
+		stats.Events[name] = k.events
 		stats.Acked[name] = min(k.acked, s.durable) // a sink had what is rotten now
 	}
 	return stats
