@@ -17,7 +17,8 @@ import (
 )
 
 // Poll is a Source for what has no stream: it asks again and again what has changed,
-// and makes an event of every change. Its feed is "changes".
+// and makes an event of every change, with the id "ID:time of the change". Its feed is
+// "changes".
 //
 // The list may come in any order, and nothing of it is put into the spool before it
 // was read to its end: a list that breaks off is read again, and no change is passed
@@ -45,7 +46,7 @@ type Poll struct {
 
 // Change is how a thing was after a change.
 type Change struct {
-	ID      string    // of the thing
+	ID      string    // of the thing, unique also beyond this source: Event.ID begins with it
 	Updated time.Time // when it changed
 	Type    string    // as Event.Type
 	Raw     json.RawMessage
@@ -161,7 +162,7 @@ func (p *Poll) put(ctx context.Context, in *Intake, m *pollMemory, changes []Cha
 			continue
 		}
 		last = max(last+1, min(uint64(max(c.Updated.UnixMicro(), 0)), now))
-		id := p.Source + ":" + c.ID + ":" + c.Updated.UTC().Format(time.RFC3339Nano)
+		id := c.ID + ":" + c.Updated.UTC().Format(time.RFC3339Nano)
 		events = append(events, Event{ID: id, Offset: last, Time: c.Updated, Type: c.Type, Raw: c.Raw})
 		of = append(of, c)
 	}

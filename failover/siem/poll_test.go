@@ -87,7 +87,7 @@ func (l *ledger) ids() (out []string) {
 	defer l.mu.Unlock()
 	for _, t := range l.things {
 		if t.Err == nil {
-			out = append(out, "list:"+t.ID+":"+t.Updated.UTC().Format(time.RFC3339Nano))
+			out = append(out, t.ID+":"+t.Updated.UTC().Format(time.RFC3339Nano))
 		}
 	}
 	return out
