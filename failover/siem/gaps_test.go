@@ -24,30 +24,39 @@ type fillingSource struct {
 	says  func(n int) (Proof, error) // of the n-th Fill; nil: it fills
 }
 
-func (s *fillingSource) Fill(ctx context.Context, gap Gap, in *Intake) (Proof, error) {
+func (s *fillingSource) Fill(ctx context.Context, gaps []Gap, in *Intake) (map[string]Proof, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.asked = append(s.asked, gap)
-	if s.says != nil {
-		if p, err := s.says(len(s.asked)); p.By != "" || err != nil {
-			return p, err
+	proofs := map[string]Proof{}
+	s.asked = append(s.asked, gaps...)
+	for _, gap := range gaps {
+		if s.says != nil {
+			p, err := s.says(len(s.asked))
+			if err != nil {
+				return proofs, err
+			}
+			if p.By != "" {
+				proofs[gap.ID] = p
+				continue
+			}
 		}
-	}
-	feed := gap.Feed + "-fill"
-	next, _ := in.Cursor(feed)
-	p := Proof{By: "toy", First: gap.First, Last: gap.Last, Feed: feed, PutFirst: next + 1, Complete: true}
-	for n := gap.First; n <= gap.Last; n++ {
-		e := s.event(gap.Feed, n)
-		e.ID = expected(&toySource{name: s.name, until: n}, gap.Feed)[n-1]
-		next++
-		e.Offset = next
-		if err := in.Put(ctx, feed, e); err != nil {
-			return p, err
+		feed := gap.Feed + "-fill"
+		next, _ := in.Cursor(feed)
+		p := Proof{By: "toy", First: gap.First, Last: gap.Last, Feed: feed, PutFirst: next + 1, Complete: true}
+		for n := gap.First; n <= gap.Last; n++ {
+			e := s.event(gap.Feed, n)
+			e.ID = expected(&toySource{name: s.name, until: n}, gap.Feed)[n-1]
+			next++
+			e.Offset = next
+			if err := in.Put(ctx, feed, e); err != nil {
+				return proofs, err
+			}
+			p.Count++
 		}
-		p.Count++
+		p.PutLast = next
+		proofs[gap.ID] = p
 	}
-	p.PutLast = next
-	return p, nil
+	return proofs, nil
 }
 
 func (s *fillingSource) times() int {
