@@ -68,78 +68,110 @@ func sentinelRows(e *siem.Event, rows *siem.Rows, detections bool) error {
 	return nil
 }
 
-// alert is an event that is one, taken apart so far that it can be written.
+// alert is an event that is one, taken apart.
 type alert struct {
 	event *siem.Event
 	text  jsonscan.Text
-	body  int // where the object with its fields begins
 	epp   bool
 	line  bool // it is a line of the stream
 	cid   span // of the line
-	outer [8]span
-	n     int // of outer: members of the line beside its event
+	of    fields
+	outer [8]field // of the line, beside its event
+	n     int
 }
 
-// span is a part of the text.
-type span struct{ from, to int }
+// span is a part of a text.
+type span struct{ from, to int32 }
 
-// read finds the parts. false: the event is no alert, or not one of the form that is
+func (s span) of(text jsonscan.Text) []byte { return text[s.from:s.to] }
+
+// field is a member of an object.
+type field struct{ name, value span }
+
+// fields are those of an object, the first of them without an allocation.
+type fields struct {
+	few  [64]field
+	n    int
+	many []field
+}
+
+func (f *fields) add(x field) {
+	if f.n < len(f.few) {
+		f.few[f.n] = x
+		f.n++
+		return
+	}
+	f.many = append(f.many, x)
+}
+
+// read takes the event apart. false: it is no alert, or not one of the form that is
 // known; invalid JSON is no alert either.
 func (a *alert) read(e *siem.Event) bool {
 	a.event, a.text = e, jsonscan.Text(e.Raw)
 	start := a.text.Space(0)
-	if start >= len(a.text) || a.text[start] != '{' {
+	if start >= len(a.text) || a.text[start] != '{' || len(a.text) > maxEvent {
 		return false
 	}
+	end := -1
 	switch e.Type {
 	case alertEvent:
-		a.body = start
-		return a.object(start)
+		end = a.fields(start, 1, &a.of)
 	case eppEvent:
-		a.line, a.epp, a.body = true, true, -1
-		return a.lineOf(start) && a.body >= 0
+		end = a.stream(start)
 	}
-	return false
+	return end >= 0 && a.text.Space(end) == len(a.text)
 }
 
-// object reads an alert of the API.
-func (a *alert) object(start int) bool {
+// maxEvent is far above what a row may have.
+const maxEvent = 1 << 30
+
+// fields reads an object's fields and returns the position after it, or -1.
+func (a *alert) fields(start, depth int, into *fields) int {
 	i, more := a.text.Open(start, '}')
 	for more {
 		name, at := a.text.Key(i)
-		end := a.text.Value(at, 1)
-		if end >= 0 && string(name) == `"product"` {
+		end := a.text.Value(at, depth)
+		if end < 0 {
+			return -1
+		}
+		if a.text[at] == '"' && string(name) == `"product"` {
 			a.epp = string(a.text[at:end]) == `"epp"`
 		}
+		into.add(field{span{int32(i), int32(i + len(name))}, span{int32(at), int32(end)}})
 		i, more = a.text.Next(end, '}')
 	}
-	return i >= 0 && a.text.Space(i) == len(a.text)
+	return i
 }
 
-// lineOf reads a line of the stream: metadata, event and whatever else there is.
-func (a *alert) lineOf(start int) bool {
+// stream reads a line of the stream: metadata, event and whatever else there is.
+func (a *alert) stream(start int) int {
 	i, more := a.text.Open(start, '}')
 	for more {
 		name, at := a.text.Key(i)
+		if at >= 0 && at < len(a.text) && a.text[at] == '{' && !a.line && string(name) == `"event"` {
+			a.line = true
+			i, more = a.text.Next(a.fields(at, 2, &a.of), '}')
+			continue
+		}
 		end := a.text.Value(at, 1)
 		if end < 0 {
-			return false
+			return -1
 		}
-		if a.text[at] == '{' && string(name) == `"event"` && a.body < 0 {
-			a.body = at
-		} else {
-			if a.n == len(a.outer) {
-				return false // no line that Falcon writes
-			}
-			a.outer[a.n] = span{i, end}
-			a.n++
-			if a.text[at] == '{' && string(name) == `"metadata"` {
-				a.metadata(at)
-			}
+		if a.text[at] == '{' && string(name) == `"metadata"` {
+			a.metadata(at)
 		}
+		if a.n == len(a.outer) {
+			return -1 // Falcon writes two
+		}
+		a.outer[a.n] = field{span{int32(i), int32(i + len(name))}, span{int32(at), int32(end)}}
+		a.n++
 		i, more = a.text.Next(end, '}')
 	}
-	return i >= 0 && a.text.Space(i) == len(a.text)
+	if !a.line {
+		return -1
+	}
+	a.epp = true
+	return i
 }
 
 // metadata reads an object that is valid.
@@ -148,8 +180,8 @@ func (a *alert) metadata(start int) {
 	for more {
 		name, at := a.text.Key(i)
 		end := a.text.Value(at, 2)
-		if string(name) == `"customerIDString"` && a.text[at] == '"' {
-			a.cid = span{at, end}
+		if a.text[at] == '"' && string(name) == `"customerIDString"` {
+			a.cid = span{int32(at), int32(end)}
 		}
 		i, more = a.text.Next(end, '}')
 	}
@@ -158,27 +190,33 @@ func (a *alert) metadata(start int) {
 // row appends the alert as a row of a table.
 func (a *alert) row(b []byte, s *schema) []byte {
 	b = append(b, `{"TimeGenerated":"`...)
+	at := len(b)
 	b = siem.AppendTime(b, a.event.Time)
+	stamp := b[at:]
 	b = append(b, `","JurymastId":`...)
 	b = siem.AppendString(b, a.event.ID)
 	b = append(b, `,"Source":`...)
 	b = siem.AppendString(b, a.event.Source)
 	b = append(b, `,"EventType":"`...)
 	b = append(append(b, a.event.Type...), '"')
-	var few [64]span // so that it takes no allocation
-	w := writer{text: a.text, b: b, rest: append(few[:0], a.outer[:a.n]...)}
+	index := s.ofAlert
+	w := writer{text: a.text, schema: s}
 	if a.line {
-		w.b = append(w.b, `,"Product":"epp","CreatedTimestamp":"`...)
-		w.b = append(siem.AppendTime(w.b, a.event.Time), '"')
+		index = s.ofLine
+		b = append(b, `,"Product":"epp","CreatedTimestamp":"`...)
+		b = append(append(b, stamp...), '"')
 		if a.cid.to > 0 {
-			w.b = append(append(w.b, `,"Cid":`...), a.text[a.cid.from:a.cid.to]...)
+			b = append(append(b, `,"Cid":`...), a.cid.of(a.text)...)
 		}
-		w.members(a.body, s, s.ofLine, true)
-	} else {
-		w.members(a.body, s, s.ofAlert, true)
 	}
+	w.b = b
+	for _, f := range a.outer[:a.n] {
+		w.keep(f)
+	}
+	w.fields(a.of.few[:a.of.n], index)
+	w.fields(a.of.many, index)
 	if w.device > 0 {
-		w.members(w.device, s, s.ofDevice, false)
+		w.deviceFields()
 	}
 	return append(w.unmapped(), '}')
 }
@@ -186,55 +224,85 @@ func (a *alert) row(b []byte, s *schema) []byte {
 // writer makes a row's columns. What it reads is valid.
 type writer struct {
 	text   jsonscan.Text
+	schema *schema
 	b      []byte
 	done   columnSet // columns that are written
-	rest   []span    // members that no column takes
 	device int       // where the alert's device begins
+
+	// Fields that no column takes, the first of them without an allocation.
+	few  [32]span
+	n    int
+	many []span
 }
 
-// members writes those members of an object that have a column by this index of names.
-// The others are kept if keep says so.
-func (w *writer) members(start int, s *schema, index map[string]uint8, keep bool) {
-	i, more := w.text.Open(start, '}')
+func (w *writer) keep(f field) {
+	s := span{f.name.from, f.value.to}
+	if w.n < len(w.few) {
+		w.few[w.n] = s
+		w.n++
+		return
+	}
+	w.many = append(w.many, s)
+}
+
+// fields writes those that have a column by this index of names, and keeps the others.
+func (w *writer) fields(all []field, index map[string]uint8) {
+	for _, f := range all {
+		value := f.value.of(w.text)
+		n, ok := index[string(f.name.of(w.text))]
+		switch {
+		case ok && value[0] == 'n': // null says nothing
+		case ok && w.column(n, value):
+			if value[0] == '{' && w.schema.columns[n].name == "Device" {
+				w.device = int(f.value.from)
+			}
+		default:
+			w.keep(f)
+		}
+	}
+}
+
+// deviceFields writes those of the device that have columns of their own. The column
+// Device has them all.
+func (w *writer) deviceFields() {
+	i, more := w.text.Open(w.device, '}')
 	for more {
 		name, at := w.text.Key(i)
 		end := w.text.Value(at, 2)
-		switch n, ok := index[string(name)]; {
-		case ok && w.text[at] == 'n': // null says nothing
-		case ok && !w.done.has(n) && w.column(&s.columns[n], w.text[at:end]):
-			w.done.add(n)
-			if w.text[at] == '{' && s.columns[n].name == "Device" {
-				w.device = at
-			}
-		case keep:
-			w.rest = append(w.rest, span{i, end})
+		if n, ok := w.schema.ofDevice[string(name)]; ok && w.text[at] != 'n' {
+			w.column(n, w.text[at:end])
 		}
 		i, more = w.text.Next(end, '}')
 	}
 }
 
-// column writes a column. false: the value is not of its type.
-func (w *writer) column(c *column, value []byte) bool {
-	before := len(w.b)
-	b, ok := c.kind.append(append(w.b, c.key...), value)
-	if !ok {
-		b = b[:before]
+// column writes a column. false: it is written already, or the value is not of its type.
+func (w *writer) column(n uint8, value []byte) bool {
+	if w.done.has(n) {
+		return false
 	}
-	w.b = b
+	c := &w.schema.columns[n]
+	b, ok := c.kind.append(append(w.b, c.key...), value)
+	if ok {
+		w.b = b
+		w.done.add(n)
+	}
 	return ok
 }
 
 // unmapped appends the column for the rest.
 func (w *writer) unmapped() []byte {
-	if len(w.rest) == 0 {
+	if w.n == 0 {
 		return w.b
 	}
-	w.b = append(w.b, `,"Unmapped":`...)
+	b := append(w.b, `,"Unmapped":`...)
 	separator := byte('{')
-	for _, s := range w.rest {
-		w.b = append(w.b, separator)
-		w.b = append(w.b, w.text[s.from:s.to]...)
-		separator = ','
+	for _, part := range [][]span{w.few[:w.n], w.many} {
+		for _, s := range part {
+			b = append(b, separator)
+			b = append(b, s.of(w.text)...)
+			separator = ','
+		}
 	}
-	return append(w.b, '}')
+	return append(b, '}')
 }

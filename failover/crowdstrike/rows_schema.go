@@ -41,10 +41,11 @@ func (k kind) append(b, value []byte) ([]byte, bool) {
 		return append(append(append(b, '"'), value...), '"'), true
 	case whole:
 		content := jsonscan.Content(value)
-		if _, err := strconv.ParseInt(string(content), 10, 32); err != nil || content[0] == '+' {
+		n, err := strconv.ParseInt(string(content), 10, 32)
+		if err != nil {
 			return b, false
 		}
-		return strconv.AppendInt(b, number(content), 10), true
+		return strconv.AppendInt(b, n, 10), true // as JSON writes it, also "+7" and "007"
 	case flag:
 		switch string(jsonscan.Content(value)) {
 		case "true":
@@ -65,12 +66,6 @@ func (k kind) append(b, value []byte) ([]byte, bool) {
 		}
 	}
 	return append(b, value...), true
-}
-
-// number reads what is known to be an int; "007" is no number in JSON.
-func number(content []byte) int64 {
-	n, _ := strconv.ParseInt(string(content), 10, 32)
-	return n
 }
 
 // appendList makes an array of a string's content. No escape has a comma in it.
