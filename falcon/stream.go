@@ -11,6 +11,7 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 
+	"github.com/jurymast/jurymast/internal/safe"
 	"github.com/jurymast/jurymast/resilience"
 )
 
@@ -26,7 +27,10 @@ type StreamConfig struct {
 	// After holds, by partition, the offset of the last event that was handled.
 	// What comes is what follows it.
 	After map[int]int64
-	// Newest begins partitions that are not in After with what happens from now
+	// Cursor is asked for the After of a partition that is not in the map, once it
+	// is on offer: nobody knows beforehand which there are. Default: nil.
+	Cursor func(partition int) (after int64, ok bool)
+	// Newest begins partitions that have no After with what happens from now
 	// on. Default: with the oldest that Falcon still has. Until the first event of
 	// such a partition has been handled, a broken connection loses what happened
 	// while it was broken, because there is no offset to go on from.
@@ -48,6 +52,9 @@ type StreamConfig struct {
 	// error ends Run, which returns it. Events with Err must be handled too: they
 	// are what could not be read.
 	Handle func(ctx context.Context, events []Event) error
+	// Heartbeat is told of every sign of life of a partition that is no event, in the
+	// goroutine that reads it. Default: nil.
+	Heartbeat func(partition int)
 }
 
 var appIDs = regexp.MustCompile(`^[A-Za-z0-9_-]{1,32}$`)
@@ -131,7 +138,7 @@ type streaming struct {
 
 	mu     sync.Mutex
 	after  map[int]int64 // handled, by partition
-	failed error         // Handle's, which ends Run whatever else happened meanwhile
+	failed error         // of Handle or another of the caller's functions: it ends Run whatever else happened meanwhile
 }
 
 var errBusy = errors.New("no partition on offer: somebody else reads under this appId, or did until a short time ago")
@@ -147,6 +154,12 @@ func (r *streaming) round(ctx context.Context) error {
 	if len(sessions) == 0 {
 		return errBusy
 	}
+	for _, s := range sessions {
+		if err := r.resume(s.partition); err != nil {
+			r.failed = err
+			return err
+		}
+	}
 	reading, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var partitions sync.WaitGroup
@@ -158,6 +171,20 @@ func (r *streaming) round(ctx context.Context) error {
 	}
 	partitions.Wait()
 	return context.Cause(reading)
+}
+
+// resume takes the After of a partition from its cursor, unless it is known.
+func (r *streaming) resume(partition int) (err error) {
+	if _, ok := r.handled(partition); ok || r.cfg.Cursor == nil {
+		return nil
+	}
+	defer safe.Catch(&err, "StreamConfig.Cursor")
+	if after, ok := r.cfg.Cursor(partition); ok {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.after[partition] = after
+	}
+	return nil
 }
 
 // handled returns where a partition is to go on, false if it is new.

@@ -90,7 +90,12 @@ func (f *feed) connection(ctx, session context.Context) (err error) {
 			return fmt.Errorf("partition %d of the feed ended: %w", f.session.partition, err)
 		}
 		f.silent = 0
-		if !heartbeat && !f.known(ev) {
+		switch {
+		case heartbeat:
+			if err := f.alive(); err != nil {
+				return err
+			}
+		case !f.known(ev):
 			batch = append(batch, ev)
 		}
 		if len(batch) == 0 || len(batch) < f.run.cfg.MaxBatch && lines.buffered() {
@@ -99,7 +104,7 @@ func (f *feed) connection(ctx, session context.Context) (err error) {
 		if err := f.handle(ctx, batch); err != nil {
 			return err
 		}
-		batch = nil // Handle may keep it
+		batch = make([]Event, 0, len(batch)) // Handle may keep the old one
 	}
 }
 
@@ -137,6 +142,22 @@ func (f *feed) handle(ctx context.Context, batch []Event) error {
 	f.busy.Store(false)
 	f.run.acknowledge(f.session.partition, batch, err)
 	if err != nil {
+		return errHandle
+	}
+	return nil
+}
+
+func (f *feed) alive() error {
+	if f.run.cfg.Heartbeat == nil {
+		return nil
+	}
+	err := func() (err error) {
+		defer safe.Catch(&err, "StreamConfig.Heartbeat")
+		f.run.cfg.Heartbeat(f.session.partition)
+		return nil
+	}()
+	if err != nil {
+		f.run.acknowledge(f.session.partition, nil, err)
 		return errHandle
 	}
 	return nil

@@ -344,6 +344,66 @@ func TestHandlesErrorEndsRun(t *testing.T) {
 	}
 }
 
+// A heartbeat is how a feed without events shows that it lives; an event is none.
+func TestHeartbeatsAreTold(t *testing.T) {
+	cloud(t, falcontest.Config{Partitions: 2}, nil, func(t *testing.T, srv *falcontest.Server, c *falcon.Client) {
+		var mu sync.Mutex
+		beats := map[int]int{}
+		var got consumer
+		stop := streaming(t, c, falcon.StreamConfig{AppID: "test", Handle: got.handle, Heartbeat: func(partition int) {
+			mu.Lock()
+			defer mu.Unlock()
+			beats[partition]++
+		}})
+		publish(srv, 1, 3)
+		time.Sleep(10*time.Minute + time.Second)
+		_ = stop()
+		if beats[0] != 20 || beats[1] != 20 || len(got.offsets(1)) != 3 {
+			t.Errorf("heartbeats %v, events %v", beats, got.offsets(1))
+		}
+		err := c.Stream.Run(t.Context(), falcon.StreamConfig{AppID: "again", Handle: got.handle, Heartbeat: func(int) { panic("boom") }})
+		if err == nil || !strings.Contains(err.Error(), "StreamConfig.Heartbeat panicked: boom") {
+			t.Errorf("Run ended with %v", err)
+		}
+	})
+}
+
+// Who keeps offsets need not know beforehand which partitions there are.
+func TestPartitionsAskForTheirCursor(t *testing.T) {
+	cloud(t, falcontest.Config{Partitions: 3}, nil, func(t *testing.T, srv *falcontest.Server, c *falcon.Client) {
+		var want [3][]int64
+		for p := range want {
+			want[p] = publish(srv, p, 5)
+		}
+		asked := map[int]int{}
+		var got consumer
+		stop := streaming(t, c, falcon.StreamConfig{
+			AppID: "test", Handle: got.handle, After: map[int]int64{0: 2},
+			Cursor: func(partition int) (int64, bool) {
+				asked[partition]++
+				return 3, partition == 1
+			},
+		})
+		time.Sleep(time.Minute)
+		srv.ExpireSessions()
+		srv.EndStreams()
+		time.Sleep(time.Hour)
+		_ = stop()
+		for p, from := range []int{2, 3, 0} {
+			if o := got.offsets(p); !slices.Equal(o, want[p][from:]) {
+				t.Errorf("partition %d: %v", p, o)
+			}
+		}
+		if asked[0] != 0 || asked[1] != 1 {
+			t.Errorf("asked %v", asked)
+		}
+		err := c.Stream.Run(t.Context(), falcon.StreamConfig{AppID: "again", Handle: got.handle, Cursor: func(int) (int64, bool) { panic("boom") }})
+		if err == nil || !strings.Contains(err.Error(), "StreamConfig.Cursor panicked: boom") {
+			t.Errorf("Run ended with %v", err)
+		}
+	})
+}
+
 func TestNewestAndEventTypes(t *testing.T) {
 	cloud(t, falcontest.Config{}, nil, func(t *testing.T, srv *falcontest.Server, c *falcon.Client) {
 		publish(srv, 0, 5)

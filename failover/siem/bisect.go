@@ -22,7 +22,7 @@ func (s *sender) deliver(ctx context.Context, b *Batch) (elsewhere bool, err err
 		case ctx.Err() != nil && (err != nil || a.refused != nil):
 			return false, context.Cause(ctx)
 		case err == nil && a.refused == nil:
-			s.pump.health.delivering()
+			s.health.delivering()
 			s.refused.end()
 			rest, err := s.accepted(ctx, b, by, a.receipt)
 			return rest || by != s.pump.primary(), err
@@ -34,7 +34,7 @@ func (s *sender) deliver(ctx context.Context, b *Batch) (elsewhere bool, err err
 		case err == nil:
 			err = a.refused
 		}
-		s.pump.health.stuck(ctx, err)
+		s.health.stuck(ctx, err)
 		if err := wait.For(ctx, max(wait.Jitter(delay), retryAfter(err))); err != nil {
 			return false, err
 		}
@@ -59,7 +59,7 @@ func (s *sender) halves(ctx context.Context, b *Batch) (elsewhere bool, err erro
 
 // accepted deals with the rows that the receipt names.
 func (s *sender) accepted(ctx context.Context, b *Batch, by string, r Receipt) (elsewhere bool, err error) {
-	s.pump.counts.delivered.Add(int64(b.Rows - len(r.Rejected) - len(r.Unknown)))
+	s.count.Add(int64(b.Rows - len(r.Rejected) - len(r.Unknown)))
 	for _, x := range r.Rejected {
 		if err := s.pump.buryRow(ctx, b, x.Index, by, x.Reason); err != nil {
 			return false, err

@@ -93,17 +93,19 @@ func (p *pack) array(table string) *array {
 
 // chunk is the record for the spool.
 func (p *pack) chunk(feed string, now time.Time, box cipher.AEAD) spool.Chunk {
-	b := binary.AppendVarint(nil, now.UnixMicro())
-	b = binary.AppendUvarint(b, uint64(len(p.arrays)))
-	raw := 0
+	raw, size := 0, 64+4*len(p.times)
 	for i, a := range p.arrays {
-		gz := a.finish()
+		raw += a.bytes
+		size += len(p.tables[i]) + len(a.finish()) + 32
+	}
+	b := binary.AppendVarint(make([]byte, 0, size), now.UnixMicro())
+	b = binary.AppendUvarint(b, uint64(len(p.arrays)))
+	for i, a := range p.arrays {
 		b = appendBytes(b, p.tables[i])
 		b = binary.AppendUvarint(b, uint64(a.rows))
 		b = binary.AppendUvarint(b, uint64(a.bytes))
 		b = binary.AppendUvarint(b, uint64(a.longest))
-		b = appendBytes(b, gz)
-		raw += a.bytes
+		b = appendBytes(b, a.buf.Bytes())
 	}
 	b = binary.AppendUvarint(b, uint64(len(p.times)))
 	oldest, newest, before := now.UnixMilli(), int64(0), int64(0)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jurymast/jurymast/failover"
@@ -28,11 +29,7 @@ func (d *delivery) run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { d.queue.end(d.read(ctx)) })
 	for range d.pump.config.Senders {
-		wg.Go(func() {
-			if err := d.sendAll(ctx); err != nil {
-				stop(err)
-			}
-		})
+		wg.Go(func() { stop(d.sendAll(ctx)) })
 	}
 	wg.Wait()
 	return context.Cause(ctx)
@@ -48,11 +45,12 @@ func (d *delivery) read(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		h := held{position: c.Position, feed: c.Feed, size: len(c.Body), raw: int(c.RawLength)}
-		switch h.chunk, err = open(&c, d.pump.config.AEAD); {
-		case err != nil:
+		d.pump.lease.behind(c.Feed, c.First)
+		h, err := d.pump.hold(&c)
+		if err != nil {
 			return err
-		case d.pump.expired(ctx, &c, h.spooled):
+		}
+		if d.pump.expired(ctx, &c, h.spooled) {
 			h.chunk = chunk{}
 		}
 		if err := d.queue.push(ctx, h); err != nil {
@@ -62,8 +60,16 @@ func (d *delivery) read(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
+// hold reads a chunk of the spool.
+func (p *Pump) hold(c *spool.Chunk) (h held, err error) {
+	h = held{position: c.Position, feed: c.Feed, offset: c.Last, size: len(c.Body), raw: int(c.RawLength)}
+	h.chunk, err = open(c, p.config.AEAD)
+	return h, err
+}
+
+// sendAll ends with an error only.
 func (d *delivery) sendAll(ctx context.Context) error {
-	s := sender{pump: d.pump, group: d.pump.group}
+	s := sender{pump: d.pump, group: d.pump.group, health: &d.pump.health, count: &d.pump.counts.delivered}
 	for {
 		l, err := d.next(ctx)
 		if err != nil {
@@ -110,15 +116,25 @@ func (d *delivery) finish(ctx context.Context, l *load) error {
 	if n == 0 {
 		return nil
 	}
-	last := d.way[n-1].last
+	done := d.way[:n]
 	d.way = d.way[n:]
-	return d.pump.acknowledge(ctx, last)
+	if err := d.pump.acknowledge(done[n-1].last); err != nil {
+		return err
+	}
+	for _, l := range done {
+		for _, h := range l.items {
+			d.pump.lease.delivered(h.feed, h.offset)
+		}
+	}
+	return nil
 }
 
 // sender sends loads, one after the other.
 type sender struct {
 	pump    *Pump
 	group   *failover.Group[Sink]
+	health  *health
+	count   *atomic.Int64 // of rows that were accepted
 	refused streak
 }
 

@@ -20,6 +20,8 @@ type Event struct {
 	Type string
 	// Raw is the event, one JSON object.
 	Raw json.RawMessage
+	// Valid says that whoever read Raw has made sure of that. Otherwise the pump does.
+	Valid bool
 
 	// Source and Feed are set by the pump.
 	Source, Feed string

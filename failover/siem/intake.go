@@ -14,8 +14,9 @@ import (
 // Intake is where a source puts its events. It is safe for concurrent use, but not
 // for two calls of one feed at the same time.
 type Intake struct {
-	pump   *Pump
-	source string
+	pump    *Pump
+	source  string
+	filling bool // a gap: that is no sign of life of the feed
 }
 
 // feed is the name under which the spool knows a feed of the source.
@@ -28,6 +29,9 @@ func (in *Intake) Cursor(feed string) (offset uint64, ok bool) {
 	return in.pump.cursor(in.feed(feed))
 }
 
+// stored is the offset of the feed's last event that our own spool has had.
+func (in *Intake) stored(feed string) (uint64, bool) { return in.pump.spool.Cursor(in.feed(feed)) }
+
 // Put makes events durable and returns then; until it has, a source must not tell
 // anybody that it has them. Events must be in order of their offsets; those up to
 // [Intake.Cursor] are left out, so that a source may read some again. An event that is
@@ -39,7 +43,15 @@ func (in *Intake) Cursor(feed string) (offset uint64, ok bool) {
 func (in *Intake) Put(ctx context.Context, feed string, events ...Event) error {
 	in.Heard(feed)
 	name := in.feed(feed)
-	cursor, known := in.pump.spool.Cursor(name)
+	if err := in.pump.lease.check(); err != nil {
+		return err
+	}
+	cursor, known := in.pump.cursor(name)
+	if !known && len(events) > 0 {
+		if err := in.pump.lease.begin(ctx, name, events[0].Offset); err != nil {
+			return err
+		}
+	}
 	now := time.Now()
 	w := &packer{pump: in.pump, feed: name}
 	defer w.pack.free()
@@ -56,14 +68,20 @@ func (in *Intake) Put(ctx context.Context, feed string, events ...Event) error {
 			return err
 		}
 		cursor, known = e.Offset, true
-		in.pump.watch.event(in.source, e)
+		if !in.filling {
+			in.pump.watch.event(in.source, e)
+		}
 	}
 	return w.flush(ctx)
 }
 
 // Heard says that a feed lives though it has no event: a heartbeat. A source that
 // never says so is judged by its events alone.
-func (in *Intake) Heard(feed string) { in.pump.watch.heard(in.feed(feed)) }
+func (in *Intake) Heard(feed string) {
+	if !in.filling {
+		in.pump.watch.heard(in.feed(feed))
+	}
+}
 
 // Unreadable keeps what a source could not read as an event in the dead letters. raw
 // may be a part of it; offset 0 means that it is not known.
@@ -92,7 +110,7 @@ func (w *packer) add(ctx context.Context, e *Event) error {
 	if err != nil {
 		// It must be in the dead letters before the cursor can pass it.
 		w.rows.reset()
-		letter := DeadLetter{Feed: w.feed, Offset: e.Offset, ID: e.ID, Reason: err.Error(), Raw: string(e.Raw)}
+		letter := DeadLetter{Feed: w.feed, Offset: e.Offset, ID: e.ID, Time: e.Time, Type: e.Type, Reason: err.Error(), Raw: string(e.Raw)}
 		if err := w.pump.bury(ctx, letter); err != nil {
 			return err
 		}
@@ -125,6 +143,9 @@ func (w *packer) flush(ctx context.Context) error {
 			return nil
 		case !errors.Is(err, spool.ErrFull):
 			return fmt.Errorf("siem: %w", err)
+		}
+		if err := w.pump.routes.giveUp(ctx); err != nil {
+			return err
 		}
 		if err := wait.For(ctx, delay); err != nil {
 			return fmt.Errorf("siem: the spool is full: %w", err)

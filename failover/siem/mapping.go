@@ -97,7 +97,7 @@ const EventsTable = "events"
 //
 //	{"TimeGenerated":"2026-11-24T16:30:00.123Z","JurymastId":"cid:0:4711","Source":"falcon","EventType":"...","Event":{...}}
 func Envelope(e *Event, rows *Rows) error {
-	if !object(jsonscan.Text(e.Raw)) {
+	if !e.Valid && !object(jsonscan.Text(e.Raw)) {
 		return fmt.Errorf("event %s: %w", e.ID, errNoObject)
 	}
 	from := len(rows.buf)

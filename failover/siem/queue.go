@@ -10,8 +10,9 @@ import (
 type held struct {
 	position uint64
 	feed     string
-	size     int // bytes in memory
-	raw      int // bytes of rows
+	offset   uint64 // of its last event
+	size     int    // bytes in memory
+	raw      int    // bytes of rows
 	chunk
 }
 

@@ -2,10 +2,12 @@ package siem
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
 
+	"github.com/jurymast/jurymast/failover/siem/spool"
 	"github.com/jurymast/jurymast/internal/safe"
 	"github.com/jurymast/jurymast/internal/wait"
 	"github.com/jurymast/jurymast/resilience"
@@ -19,9 +21,7 @@ func (p *Pump) Run(ctx context.Context) error {
 		return resilience.Misusef("siem: Run is running already")
 	}
 	defer p.busy.Store(false)
-	if l := p.config.Lease; l != nil {
-		return l.hold(ctx, p.run)
-	}
+	defer p.lease.giveBack(ctx)
 	return p.run(ctx)
 }
 
@@ -30,11 +30,9 @@ func (p *Pump) run(ctx context.Context) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var wg sync.WaitGroup
-	for _, s := range p.config.Sources {
-		wg.Go(func() { p.read(ctx, s) })
-	}
+	wg.Go(func() { p.lease.keep(ctx, p.readAll) })
 	d := delivery{pump: p, queue: newQueue()}
-	for _, part := range []func(context.Context) error{d.run, p.routes.run, p.gaps.run, p.watch.run} {
+	for _, part := range []func(context.Context) error{d.run, p.routes.run, p.gaps.run, p.watch.run, p.tidy} {
 		wg.Go(func() {
 			if err := part(ctx); err != nil {
 				stop(err)
@@ -43,6 +41,14 @@ func (p *Pump) run(ctx context.Context) error {
 	}
 	wg.Wait()
 	return context.Cause(ctx)
+}
+
+func (p *Pump) readAll(ctx context.Context) {
+	var wg sync.WaitGroup
+	for _, s := range p.config.Sources {
+		wg.Go(func() { p.read(ctx, s) })
+	}
+	wg.Wait()
 }
 
 // read keeps a source reading.
@@ -68,5 +74,27 @@ func (p *Pump) read(ctx context.Context, s Source) {
 		p.config.Logger.WarnContext(ctx, "siem: a source is started again", "source", s.Name(), "error", err, "again_in", delay)
 		_ = wait.For(ctx, max(wait.Jitter(delay), min(resilience.Of(err).RetryAfter, time.Hour)))
 		delay = min(2*delay, time.Minute)
+	}
+}
+
+const (
+	tidyEvery = 10 * time.Second
+	tidyFrom  = 256 << 10
+)
+
+// tidy gives the spool's last segment back after a backlog, when it is quiet.
+func (p *Pump) tidy(ctx context.Context) error {
+	var before uint64
+	for {
+		if err := wait.For(ctx, tidyEvery); err != nil {
+			return err
+		}
+		st := p.spool.Stats()
+		if st.Durable == before && st.Bytes > tidyFrom {
+			if err := p.spool.Trim(); err != nil && !errors.Is(err, spool.ErrFull) {
+				return fmt.Errorf("siem: %w", err)
+			}
+		}
+		before = st.Durable
 	}
 }

@@ -98,6 +98,7 @@ type Pump struct {
 	config Config
 	group  *failover.Group[Sink]
 	spool  *spool.Spool
+	lease  *keeper
 	state  *kv.Bolt
 	dead   *lines
 	routes *routes
@@ -107,9 +108,10 @@ type Pump struct {
 	health health
 	counts counts
 	busy   atomic.Bool // Run
+	redo   atomic.Bool // Replay
 }
 
-type counts struct{ spooled, delivered, dead atomic.Int64 }
+type counts struct{ spooled, delivered, backfilled, dead atomic.Int64 }
 
 var sourceNames = regexp.MustCompile(`^[a-z0-9._-]{1,64}$`)
 
@@ -135,10 +137,20 @@ func (c *Config) check() error {
 			return resilience.Misusef("siem: Config.Sources[%d] has the name %q: want 1 to 64 of a-z, 0-9, '.', '-' and '_', each name once", i, name)
 		}
 		seen[s.Name()] = true
+		if p, ok := s.(*Poll); ok {
+			if err := p.check(); err != nil {
+				return err
+			}
+		}
 	}
 	for i, m := range c.Sinks {
 		if m.Value == nil {
 			return resilience.Misusef("siem: Config.Sinks[%d] has no Value", i)
+		}
+	}
+	if c.Lease != nil {
+		if err := c.Lease.check(); err != nil {
+			return err
 		}
 	}
 	if c.Mapping == nil {
@@ -168,7 +180,7 @@ func Open(cfg Config) (*Pump, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	p := &Pump{config: cfg, watch: newWatch(), fresh: newFreshness()}
+	p := &Pump{config: cfg, watch: newWatch(), fresh: newFreshness(), lease: newKeeper(cfg.Lease, cfg.Logger)}
 	var err error
 	p.group, err = failover.NewGroup(failover.Config{
 		Capability: "siem", Total: cfg.Timeout, Hold: cfg.Hold,
@@ -197,10 +209,10 @@ func (p *Pump) open() (err error) {
 	if p.state, err = kv.Open(p.config.Dir); err != nil {
 		return fmt.Errorf("siem: %w", err)
 	}
-	if p.dead, err = openLines(filepath.Join(p.config.Dir, "dead"), "dead", deadFile); err != nil {
+	if p.dead, err = openDead(p.config.Dir); err != nil {
 		return fmt.Errorf("siem: %w", err)
 	}
-	if p.gaps, err = openGaps(context.Background(), p.state); err != nil {
+	if p.gaps, err = openGaps(context.Background(), p); err != nil {
 		return fmt.Errorf("siem: %w", err)
 	}
 	p.routes, err = openRoutes(context.Background(), p)
@@ -227,13 +239,12 @@ func (p *Pump) Close() error {
 
 func (p *Pump) primary() string { return p.config.Sinks[0].ID }
 
-// cursor is up to where a feed will not be lost any more.
+// cursor is up to where a feed will not be lost any more: what is in our spool will be
+// delivered, and what came before it, or before the lease's offset, is.
 func (p *Pump) cursor(feed string) (uint64, bool) {
 	offset, ok := p.spool.Cursor(feed)
-	if l := p.config.Lease; l != nil {
-		if theirs, known := l.delivered(feed); known && (!ok || theirs > offset) {
-			return theirs, true
-		}
+	if theirs, known := p.lease.offset(feed); known && (!ok || theirs > offset) {
+		return theirs, true
 	}
 	return offset, ok
 }

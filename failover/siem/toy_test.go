@@ -180,3 +180,7 @@ func memory(t *testing.T) string {
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	return dir
 }
+
+type memberOf = failover.Member[Sink]
+
+func member1(m memberOf) []memberOf { return []memberOf{m} }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"sync"
 
 	"github.com/jurymast/jurymast/resilience"
@@ -148,7 +149,24 @@ func (s *Spool) commit(group []*request) {
 	if len(group) == 0 {
 		return
 	}
-	answer(group, s.write(group))
+	err = s.write(group)
+	if errors.Is(err, ErrFull) {
+		switch {
+		case len(group) > 1 && s.active != nil: // one of them may fit
+			for i := range group {
+				s.commit(group[i : i+1])
+			}
+			return
+		case s.delivered():
+			// All that fills the disk is delivered, in the open segment: change it. The
+			// new one is empty, so this is not tried twice.
+			if err = s.roll(); err == nil {
+				s.commit(group)
+				return
+			}
+		}
+	}
+	answer(group, err)
 }
 
 func answer(group []*request, err error) {
@@ -184,27 +202,29 @@ func (s *Spool) room(group []*request) (int, error) {
 	full := s.active != nil && s.segments[len(s.segments)-1].size+group[0].header.size() > s.config.SegmentBytes
 	s.mu.Unlock()
 	if s.active == nil || full {
-		if err := s.begin(); err != nil {
+		if err := s.roll(); err != nil {
 			return 0, err
 		}
+	}
+	feeds := len(s.cursors) + len(group)
+	err := s.restock(feeds)
+	if errors.Is(err, ErrFull) && s.delivered() {
+		if err = s.roll(); err == nil {
+			err = s.restock(feeds)
+		}
+	}
+	if err != nil {
+		return 0, err
 	}
 	n := s.fitting(group)
 	if n == 0 && s.delivered() {
 		// All that fills the budget is delivered, in the open segment: change it.
-		if err := s.begin(); err != nil {
-			return 0, err
-		}
-		for _, k := range s.sinks {
-			if err := s.settle(k); err != nil {
-				return 0, err
-			}
-		}
-		if err := s.reclaim(); err != nil {
+		if err := s.roll(); err != nil {
 			return 0, err
 		}
 		n = s.fitting(group)
 	}
-	return n, fmt.Errorf("%w: %d bytes of Config.MaxBytes, %d, are taken", ErrFull, s.Bytes(), s.config.MaxBytes)
+	return n, fmt.Errorf("%w: %d bytes of Config.MaxBytes, %d, are taken", ErrFull, s.Stats().Bytes, s.config.MaxBytes)
 }
 
 func (s *Spool) fitting(group []*request) (n int) {
@@ -214,7 +234,7 @@ func (s *Spool) fitting(group []*request) (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	size := s.bytes()
-	if len(s.segments) == 1 && s.segments[0].base == s.next {
+	if len(s.segments) == 1 && s.segments[0].empty() {
 		size = 0 // nothing but a header: a chunk of MaxBytes must fit some time
 	}
 	for n < len(group) && size+group[n].header.size() <= s.config.MaxBytes {
@@ -234,7 +254,29 @@ func (s *Spool) delivered() bool {
 			return false
 		}
 	}
-	return s.segments[len(s.segments)-1].base < s.next
+	return len(s.segments) > 0 && !s.segments[len(s.segments)-1].empty()
+}
+
+// Trim gives the room of the open segment back, if every sink has acknowledged all
+// there is: for quiet times, when no full segment comes to be removed.
+func (s *Spool) Trim() error {
+	s.turn <- struct{}{}
+	defer func() { <-s.turn }()
+	if s.isClosed() {
+		return ErrClosed
+	}
+	if !s.delivered() {
+		return nil
+	}
+	return s.roll()
+}
+
+// roll changes the segment and removes what that makes needless.
+func (s *Spool) roll() error {
+	if err := s.begin(); err != nil {
+		return err
+	}
+	return s.release()
 }
 
 // begin begins a segment: its header is durable, and its name, before a record
@@ -242,20 +284,19 @@ func (s *Spool) delivered() bool {
 func (s *Spool) begin() error {
 	var salt [8]byte
 	_, _ = rand.Read(salt[:]) // never fails
-	h := segmentHeader{base: s.next, salt: binary.LittleEndian.Uint64(salt[:]), cid: s.config.CID, cursors: maps.Clone(s.cursors)}
+	skipped := min(s.next-1-s.durable, math.MaxUint32)
+	h := segmentHeader{
+		base: s.next, salt: binary.LittleEndian.Uint64(salt[:]), skipped: uint32(skipped),
+		cid: s.config.CID, cursors: maps.Clone(s.cursors),
+	}
 	raw := h.encode()
 	name := segmentName(s.next)
-	f, err := s.files.open(name, true)
-	if err == nil {
-		if _, err = f.WriteAt(raw, 0); err == nil {
-			err = errors.Join(f.sync(), s.files.sync())
-		}
-		if err != nil {
-			err = errors.Join(err, f.Close(), s.files.remove(name))
-		}
+	f, err := s.put(name, raw)
+	if errors.Is(err, ErrFull) && s.delivered() && s.spend() {
+		f, err = s.put(name, raw)
 	}
 	if err != nil {
-		return fmt.Errorf("spool: begin a segment: %w", full(err))
+		return fmt.Errorf("spool: begin a segment: %w", err)
 	}
 	if s.active != nil {
 		_ = s.active.Close() // all of it is synced
@@ -263,7 +304,15 @@ func (s *Spool) begin() error {
 	s.active, s.salt = f, h.salt
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.segments = append(s.segments, segment{base: s.next, size: int64(len(raw)), disk: int64(len(raw))})
+	if n := len(s.segments); n > 0 && s.segments[n-1].empty() {
+		// Every write to it failed; the new one says all that it says. If it cannot be
+		// removed it is only useless.
+		if s.files.remove(segmentName(s.segments[n-1].base)) == nil {
+			s.segments = s.segments[:n-1]
+		}
+	}
+	size := int64(len(raw))
+	s.segments = append(s.segments, segment{base: s.next, after: h.after(), start: size, size: size, disk: size})
 	return nil
 }
 

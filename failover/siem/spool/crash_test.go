@@ -17,7 +17,7 @@ type script struct {
 	attempted uint64 // the last Ack that was tried
 }
 
-var small = Config{Sinks: []string{"s", "t"}, SegmentBytes: 900}
+var small = Config{Sinks: []string{"s", "t"}, SegmentBytes: 900, QuarantineBytes: 1 << 20}
 
 func (p *script) run(t *testing.T, d *faultDisk) {
 	s, err := open(d, small)
@@ -26,6 +26,15 @@ func (p *script) run(t *testing.T, d *faultDisk) {
 	}
 	for n := range 14 {
 		c := feedChunk([]string{"a", "b", "b"}[n%3], n)
+		if n == 4 || n == 8 { // the open segment is given up, and then the next, which is empty
+			d.failRecords(syscall.EIO)
+			for range 2 {
+				if err := s.Append(ctx, c); !errors.Is(err, syscall.EIO) {
+					return
+				}
+			}
+			d.failRecords(nil)
+		}
 		if s.Append(ctx, c) != nil {
 			return
 		}
@@ -161,11 +170,11 @@ func TestFailedSyncPoisonsTheSegment(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		d.failSync = true
+		d.syncError = syscall.EIO
 		if err := s.Append(ctx, feedChunk("a", 2)); !errors.Is(err, syscall.EIO) {
 			t.Fatalf("got %v", err)
 		}
-		d.failSync = false
+		d.syncError = nil
 		if cursor, _ := s.Cursor("a"); cursor != 19 {
 			t.Errorf("cursor %d: it moved past a chunk that is not durable", cursor)
 		}
@@ -189,7 +198,7 @@ func TestFailedSyncPoisonsTheSegment(t *testing.T) {
 func TestFullDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDisk()
-		d.limit = 4000
+		d.limit = 4000 + reserveFor(0)
 		s := openOn(t, d, Config{SegmentBytes: 600})
 		n := 0
 		for ; n < 100; n++ {
@@ -241,8 +250,8 @@ func TestBudget(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if s.Bytes() > 2000 || n == began {
-				t.Fatalf("round %d: %d bytes, %d chunks", round, s.Bytes(), n-began)
+			if s.Stats().Bytes > 2000 || n == began {
+				t.Fatalf("round %d: %d bytes, %d chunks", round, s.Stats().Bytes, n-began)
 			}
 			got, gaps := drain(t, s, "s")
 			if len(got) != n-began || len(gaps) > 0 {
@@ -271,18 +280,18 @@ func TestTruncationReturnsSpaceAndKeepsTheCursor(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		before := s.Bytes()
+		before := s.Stats().Bytes
 		if err := s.Ack("s", 41); err != nil {
 			t.Fatal(err)
 		}
-		if s.Bytes() != before {
+		if s.Stats().Bytes != before {
 			t.Error("a segment went before each sink had it")
 		}
 		if err := s.Ack("t", 41); err != nil {
 			t.Fatal(err)
 		}
-		if s.Bytes() > 1000 || d.used() > 4000 {
-			t.Errorf("%d bytes are left of %d", s.Bytes(), before)
+		if s.Stats().Bytes > 1000 || d.used() > 4000+reserveFor(0) {
+			t.Errorf("%d bytes are left of %d", s.Stats().Bytes, before)
 		}
 		for range 3 { // also when nothing was appended in between
 			s = openOn(t, d, config)
@@ -319,4 +328,9 @@ func TestUnlinkFollowsTheCursor(t *testing.T) {
 	if len(d.operationLog) < 5 || !slices.Equal(d.operationLog[:5], want) {
 		t.Errorf("got %q", d.operationLog)
 	}
+}
+
+func holdsInBubble(t *testing.T, p *script, d *faultDisk) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) { p.holds(t, d) })
 }

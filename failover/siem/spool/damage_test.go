@@ -2,14 +2,17 @@ package spool
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 )
 
-// filled returns a spool of a few segments with sink "s" at position 3, and what
-// is in it.
+// Where the sinks are in a filled spool: in different segments, if there are several.
+var ackedAt = map[string]uint64{"s": 3, "t": 9}
+
+// filled returns a spool of a few segments, and what is in it.
 func filled(t *testing.T, config Config) (*faultDisk, []Chunk) {
 	d := newDisk()
 	s := openOn(t, d, config)
@@ -28,9 +31,12 @@ func filled(t *testing.T, config Config) (*faultDisk, []Chunk) {
 		c.Position = s.durable
 		chunks = append(chunks, c)
 	}
-	if err := s.Ack("s", 3); err != nil {
-		t.Fatal(err)
+	for _, sink := range config.Sinks {
+		if err := s.Ack(sink, ackedAt[sink]); err != nil {
+			t.Fatal(err)
+		}
 	}
+	d.names["quarantine/00000000000000000001.seg.40"] = &inode{data: []byte("from before")}
 	return d, chunks
 }
 
@@ -42,24 +48,30 @@ func sound(t *testing.T, d *faultDisk, config Config, chunks []Chunk, what strin
 	if err != nil {
 		t.Fatalf("%s: %v", what, err)
 	}
-	got, gaps := drain(t, s, "s")
-	for _, g := range got {
-		if !slices.ContainsFunc(chunks, func(c Chunk) bool { return same(g, c) && g.Position == c.Position }) {
-			t.Fatalf("%s: it gave what was never put in: %+v", what, g)
+	before := map[string]int{}
+	for _, sink := range config.Sinks {
+		got, gaps := drain(t, s, sink)
+		before[sink] = len(got)
+		for _, g := range got {
+			if !slices.ContainsFunc(chunks, func(c Chunk) bool { return same(g, c) && g.Position == c.Position }) {
+				t.Fatalf("%s: %s: it gave what was never put in: %+v", what, sink, g)
+			}
+		}
+		gaps = append(gaps, s.Recovered().Gaps...)
+		for _, c := range chunks {
+			cursor, ok := s.Cursor(c.Feed)
+			replayed := !ok || c.Last > cursor
+			given := slices.ContainsFunc(got, func(g Chunk) bool { return g.Position == c.Position })
+			told := slices.ContainsFunc(gaps, func(g GapError) bool {
+				return g.Feed == c.Feed && g.First <= c.First && g.Last >= c.Last || g.Feed == "" && g.First <= c.Position && g.Last >= c.Position
+			})
+			if c.Position > ackedAt[sink] && !replayed && !given && !told {
+				t.Fatalf("%s: %s: position %d, feed %s, offsets %d-%d, vanished: cursor %d, gaps %v", what, sink, c.Position, c.Feed, c.First, c.Last, cursor, gaps)
+			}
 		}
 	}
-	gaps = append(gaps, s.Recovered().Gaps...)
 	for _, c := range chunks {
-		cursor, ok := s.Cursor(c.Feed)
-		replayed := !ok || c.Last > cursor
-		given := slices.ContainsFunc(got, func(g Chunk) bool { return g.Position == c.Position })
-		told := slices.ContainsFunc(gaps, func(g GapError) bool {
-			return g.Feed == c.Feed && g.First <= c.First && g.Last >= c.Last || g.Feed == "" && g.First <= c.Position && g.Last >= c.Position
-		})
-		if c.Position > 3 && !replayed && !given && !told {
-			t.Fatalf("%s: position %d, feed %s, offsets %d-%d, vanished: cursor %d, gaps %v", what, c.Position, c.Feed, c.First, c.Last, cursor, gaps)
-		}
-		if replayed { // the stream gives it again
+		if cursor, ok := s.Cursor(c.Feed); !ok || c.Last > cursor { // the stream gives it again
 			if err := s.Append(ctx, c); err != nil {
 				t.Fatalf("%s: replay: %v", what, err)
 			}
@@ -70,24 +82,26 @@ func sound(t *testing.T, d *faultDisk, config Config, chunks []Chunk, what strin
 	if err != nil {
 		t.Fatalf("%s: again: %v", what, err)
 	}
-	again, _ := drain(t, s, "s")
 	for _, c := range chunks {
-		cursor, _ := s.Cursor(c.Feed)
-		if c.Last > cursor {
+		if cursor, _ := s.Cursor(c.Feed); c.Last > cursor {
 			t.Fatalf("%s: a replayed chunk vanished", what)
 		}
 	}
-	if len(again) < len(got) {
-		t.Fatalf("%s: %d chunks after the replay, %d before", what, len(again), len(got))
+	for _, sink := range config.Sinks {
+		if again, _ := drain(t, s, sink); len(again) < before[sink] {
+			t.Fatalf("%s: %s: %d chunks after the replay, %d before", what, sink, len(again), before[sink])
+		}
 	}
+	_ = s.Close()
 }
 
 func damaged(t *testing.T, config Config, change func(b []byte, at int) []byte) {
 	synctest.Test(t, func(t *testing.T) {
 		d, chunks := filled(t, config)
-		names, _ := d.list()
-		slices.Sort(names)
-		for _, name := range names {
+		for _, name := range slices.Sorted(maps.Keys(d.names)) { // quarantine too
+			if name == reserveName {
+				continue // its bytes mean nothing
+			}
 			for at := range d.names[name].data {
 				hurt := d.clone()
 				hurt.names[name].data = change(hurt.names[name].data, at)
@@ -97,7 +111,7 @@ func damaged(t *testing.T, config Config, change func(b []byte, at int) []byte) 
 	})
 }
 
-var hurt = Config{Sinks: []string{"s"}, SegmentBytes: 1500}
+var hurt = Config{Sinks: []string{"s", "t"}, SegmentBytes: 1500, QuarantineBytes: 1 << 20}
 
 func TestFlippedAtEveryByte(t *testing.T) {
 	damaged(t, hurt, func(b []byte, at int) []byte { b[at] ^= 1 << (at % 8); return b })
@@ -113,13 +127,13 @@ func TestHoleAtEveryByte(t *testing.T) {
 }
 
 func TestOneSegmentFlippedAtEveryByte(t *testing.T) {
-	damaged(t, Config{Sinks: []string{"s"}, SegmentBytes: 1 << 20}, func(b []byte, at int) []byte { b[at] ^= 0x80; return b })
+	damaged(t, Config{Sinks: []string{"s"}, SegmentBytes: 1 << 20, QuarantineBytes: 1 << 20}, func(b []byte, at int) []byte { b[at] ^= 0x80; return b })
 }
 
 func TestLostSegmentIsReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d, chunks := filled(t, hurt)
-		names, _ := d.list()
+		names, _ := d.list(".")
 		for _, name := range names {
 			if strings.HasSuffix(name, suffix) {
 				lost := d.clone()
@@ -177,7 +191,7 @@ func TestReplayedChunksAreDeliveredAgain(t *testing.T) {
 func TestSecondCopyOfTheHeaderServes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d, _ := filled(t, hurt)
-		names, _ := d.list()
+		names, _ := d.list(".")
 		for _, name := range names {
 			if strings.HasSuffix(name, suffix) {
 				d.names[name].data[9] ^= 1

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"maps"
 	"math/rand/v2"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -18,16 +19,22 @@ var errPower = errors.New("power cut")
 type faultDisk struct {
 	mu           sync.Mutex
 	names, kept  map[string]*inode // kept: durable names
+	inodes       []*inode          // that were made
 	ops, cutAt   int               // the operation at which the power goes; 0 never
 	syncs        int
-	failSync     bool
+	syncError    error
+	recordError  error // of a sync of a segment that has its header
 	limit        int64 // bytes; 0 none
+	fullAt       int   // the operation from which on nothing takes new room; 0 never
+	lazy         bool  // only a sync finds out, as where quotas are or blocks are given late
+	copies       bool  // it does not write in place
 	operationLog []string
 }
 
 type inode struct {
 	data, synced []byte
 	pending      []write
+	open         int // handles: what is removed and still open takes its room
 }
 
 type write struct {
@@ -47,6 +54,19 @@ func (w write) apply(b []byte) []byte {
 	}
 	copy(b[w.at:], w.data)
 	return b
+}
+
+// take says how much of grow more bytes there is room for. The caller holds mu.
+func (d *faultDisk) take(grow int64) int64 {
+	switch {
+	case d.lazy || grow <= 0:
+		return grow
+	case d.fullAt > 0 && d.ops+1 >= d.fullAt:
+		return 0
+	case d.limit > 0:
+		return max(0, min(grow, d.limit-d.used()))
+	}
+	return grow
 }
 
 // op counts an operation that changes the disk. The caller holds mu.
@@ -91,6 +111,12 @@ func (d *faultDisk) crash(rng *rand.Rand) *faultDisk {
 	return after
 }
 
+func (d *faultDisk) failRecords(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.recordError = err
+}
+
 // kill returns the disk as another process finds it: nothing lost, nothing synced.
 func (d *faultDisk) kill() *faultDisk {
 	d.cutAt = 0
@@ -117,10 +143,15 @@ func (d *faultDisk) open(name string, create bool) (file, error) {
 		if err := d.op("create " + name); err != nil {
 			return nil, err
 		}
-		n = &inode{}
+		if n == nil && d.take(1) == 0 {
+			return nil, syscall.ENOSPC
+		}
+		n = &inode{} // in place of the one before, which nobody reads any more
 		d.names[name] = n
+		d.inodes = append(d.inodes, n)
 	}
-	return &handle{d, n, name}, nil
+	n.open++
+	return &handle{d: d, n: n, name: name}, nil
 }
 
 func (d *faultDisk) remove(name string) error {
@@ -136,24 +167,33 @@ func (d *faultDisk) remove(name string) error {
 	return nil
 }
 
-func (d *faultDisk) list() (names []string, err error) {
+func (d *faultDisk) list(dir string) (names []string, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for name := range d.names {
-		if !strings.Contains(name, "/") {
-			names = append(names, name)
+		if path.Dir(name) == dir {
+			names = append(names, path.Base(name))
 		}
 	}
 	return names, nil
 }
 
-func (d *faultDisk) sync() error {
+func (d *faultDisk) sync(dir string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err := d.op("syncdir"); err != nil {
+	if err := d.op("syncdir " + dir); err != nil {
 		return err
 	}
-	d.kept = maps.Clone(d.names)
+	for name, n := range d.names {
+		if path.Dir(name) == dir {
+			d.kept[name] = n
+		}
+	}
+	for name := range d.kept {
+		if d.names[name] == nil && path.Dir(name) == dir {
+			delete(d.kept, name)
+		}
+	}
 	return nil
 }
 
@@ -161,6 +201,7 @@ type handle struct {
 	d    *faultDisk
 	n    *inode
 	name string
+	done bool
 }
 
 func (h *handle) ReadAt(b []byte, at int64) (int, error) {
@@ -192,8 +233,12 @@ func (h *handle) WriteAt(b []byte, at int64) (int, error) {
 	h.d.mu.Lock()
 	defer h.d.mu.Unlock()
 	w := write{at, slices.Clone(b)}
-	if grow := at + int64(len(b)) - int64(len(h.n.data)); h.d.limit > 0 && grow > 0 && h.d.used()+grow > h.d.limit {
-		w.data = w.data[:max(0, int64(len(b))-grow+h.d.limit-h.d.used())] // a short write
+	grow := max(0, at+int64(len(b))-int64(len(h.n.data)))
+	if h.d.copies {
+		grow = int64(len(b))
+	}
+	if got := h.d.take(grow); got < grow {
+		w.data = w.data[:max(0, int64(len(b))-grow+got)] // a short write
 		if err := h.change(w); err != nil {
 			return 0, err
 		}
@@ -208,6 +253,11 @@ func (h *handle) WriteAt(b []byte, at int64) (int, error) {
 func (d *faultDisk) used() (n int64) {
 	for _, i := range d.names {
 		n += int64(len(i.data))
+	}
+	for _, i := range d.inodes {
+		if i.open > 0 && !slices.Contains(slices.Collect(maps.Values(d.names)), i) {
+			n += int64(len(i.data))
+		}
 	}
 	return n
 }
@@ -225,9 +275,16 @@ func (h *handle) sync() error {
 		return err
 	}
 	h.d.syncs++
-	if h.d.failSync { // the pages are marked clean and never written
+	err := h.d.syncError
+	if strings.HasSuffix(h.name, suffix) && len(h.n.synced) > 0 && h.d.recordError != nil {
+		err = h.d.recordError
+	}
+	if h.d.lazy && len(h.n.data) > len(h.n.synced) && (h.d.fullAt > 0 && h.d.ops >= h.d.fullAt || h.d.limit > 0 && h.d.used() > h.d.limit) {
+		err = syscall.EDQUOT
+	}
+	if err != nil { // the pages are marked clean and never written
 		h.n.pending = nil
-		return syscall.EIO
+		return err
 	}
 	h.n.synced, h.n.pending = slices.Clone(h.n.data), nil
 	return nil
@@ -239,4 +296,12 @@ func (h *handle) size() (int64, error) {
 	return int64(len(h.n.data)), nil
 }
 
-func (h *handle) Close() error { return nil }
+func (h *handle) Close() error {
+	h.d.mu.Lock()
+	defer h.d.mu.Unlock()
+	if !h.done {
+		h.done = true
+		h.n.open--
+	}
+	return nil
+}

@@ -16,8 +16,8 @@ import (
 type files interface {
 	open(name string, create bool) (file, error)
 	remove(name string) error
-	list() ([]string, error)
-	sync() error // makes the names durable
+	list(dir string) ([]string, error) // dir is "." or one below it
+	sync(dir string) error             // makes the names durable
 }
 
 type file interface {
@@ -45,8 +45,8 @@ func (d osFiles) open(name string, create bool) (file, error) {
 
 func (d osFiles) remove(name string) error { return os.Remove(filepath.Join(d.dir, name)) }
 
-func (d osFiles) list() ([]string, error) {
-	entries, err := os.ReadDir(d.dir)
+func (d osFiles) list(dir string) ([]string, error) {
+	entries, err := os.ReadDir(filepath.Join(d.dir, dir))
 	names := make([]string, 0, len(entries))
 	for _, e := range entries {
 		names = append(names, e.Name())
@@ -54,11 +54,11 @@ func (d osFiles) list() ([]string, error) {
 	return names, err
 }
 
-func (d osFiles) sync() error { return disk.SyncDir(d.dir) }
+func (d osFiles) sync(dir string) error { return disk.SyncDir(filepath.Join(d.dir, dir)) }
 
 type osFile struct{ *os.File }
 
-func (f osFile) sync() error { return syncData(f.File) }
+func (f osFile) sync() error { return disk.SyncData(f.File) }
 
 func (f osFile) size() (int64, error) {
 	info, err := f.Stat()

@@ -18,13 +18,38 @@ import (
 // the last. Start again to repeat what was not acknowledged. The body of the loop
 // may use the spool.
 func (s *Spool) Read(ctx context.Context, sink string) iter.Seq2[Chunk, error] {
+	return s.read(ctx, sink, func() (uint64, error) { return 0, nil })
+}
+
+// ReadFrom is [Spool.Read] with the chunks behind the position after in place of
+// those that sink has not acknowledged: live delivery and what was left behind can
+// so be read side by side. It changes no cursor, and Ack still says that all up to
+// a position is delivered. after is a misuse above [Stats].Durable. Below the
+// cursor of sink, chunks may be gone because all sinks acknowledged them: that too
+// is told as a [*GapError], as they cannot be read any more.
+func (s *Spool) ReadFrom(ctx context.Context, sink string, after uint64) iter.Seq2[Chunk, error] {
+	return s.read(ctx, sink, func() (uint64, error) {
+		if durable := s.Stats().Durable; after > durable {
+			return 0, resilience.Misusef("spool: sink %q: position %d is not in the spool yet, which ends at %d", sink, after, durable)
+		}
+		return after + 1, nil
+	})
+}
+
+// read reads from a position on; 0 is what the sink has not acknowledged.
+func (s *Spool) read(ctx context.Context, sink string, from func() (uint64, error)) iter.Seq2[Chunk, error] {
 	return func(yield func(Chunk, error) bool) {
 		k := s.sinks[sink]
 		if k == nil {
 			yield(Chunk{}, resilience.Misusef("spool: sink %q is not in Config.Sinks", sink))
 			return
 		}
-		r := reader{s: s, sink: k}
+		start, err := from()
+		if err != nil {
+			yield(Chunk{}, err)
+			return
+		}
+		r := reader{s: s, sink: k, from: start}
 		defer r.leave()
 		for {
 			c, err := r.next(ctx)
@@ -40,13 +65,15 @@ type reader struct {
 	s       *Spool
 	sink    *sink
 	started bool
-	from    uint64 // positions below it are acknowledged
+	from    uint64 // positions below it are not asked for
+	behind  bool   // it began with what the sink had acknowledged
 	base    uint64 // of the segment it is in; 0 before the first
 	walk    walker
 	known   chain
 	gaps    []*GapError // still to be told
 }
 
+// leave closes the file: as long as it is open, a removed segment gives no room back.
 func (r *reader) leave() {
 	if r.walk.f != nil {
 		_ = r.walk.f.Close()
@@ -68,9 +95,12 @@ func (r *reader) next(ctx context.Context) (Chunk, error) {
 			return Chunk{}, gap
 		}
 		here, later, grown := r.look()
-		if r.walk.f != nil && r.walk.at < here {
+		if r.walk.at > 0 && r.walk.at < here {
 			r.walk.end = here
 			c, ok, err := r.record()
+			if r.walk.at >= here {
+				r.leave() // before the caller keeps it waiting, or the stream
+			}
 			if err != nil {
 				return Chunk{}, fmt.Errorf("spool: read %s: %w", segmentName(r.base), err)
 			}
@@ -97,9 +127,13 @@ func (r *reader) look() (here int64, later *segment, grown <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !r.started {
-		r.started, r.from = true, r.sink.acked+1
-		if len(s.segments) > 0 && s.segments[0].base > r.from {
-			r.gaps = append(r.gaps, &GapError{First: r.from, Last: s.segments[0].base - 1})
+		r.started = true
+		if r.from == 0 {
+			r.from = r.sink.acked + 1
+		}
+		r.behind = r.from <= r.sink.acked
+		if len(s.segments) > 0 && s.segments[0].after >= r.from {
+			r.gaps = append(r.gaps, &GapError{First: r.from, Last: s.segments[0].after})
 		}
 	}
 	here = r.walk.end
@@ -143,7 +177,7 @@ func (r *reader) enter(seg segment) error {
 		r.known = chain{}
 	}
 	r.s.mu.Lock()
-	past := r.sink.acked+1 >= seg.base
+	past := r.sink.acked >= seg.after && !r.behind
 	r.s.mu.Unlock()
 	for _, feed := range slices.Sorted(maps.Keys(h.cursors)) {
 		gap := r.known.expect(feed, h.cursors[feed])
@@ -156,6 +190,17 @@ func (r *reader) enter(seg segment) error {
 
 // record reads the next record of the segment. ok is false if it is none to yield.
 func (r *reader) record() (Chunk, bool, error) {
+	if r.walk.f == nil {
+		f, err := r.s.files.open(segmentName(r.base), false)
+		if errors.Is(err, fs.ErrNotExist) {
+			r.walk.at = r.walk.end // acknowledged and removed, or the next segment tells
+			return Chunk{}, false, nil
+		}
+		if err != nil {
+			return Chunk{}, false, err
+		}
+		r.walk.f = f
+	}
 	h, at, ok, err := r.walk.next()
 	if err != nil {
 		return Chunk{}, false, err
@@ -186,5 +231,8 @@ func (r *reader) record() (Chunk, bool, error) {
 		r.walk.at, r.walk.pos = at-recordHeader-int64(len(h.feed)), h.pos
 		return Chunk{}, false, nil
 	}
+	r.s.mu.Lock()
+	r.sink.got(&h)
+	r.s.mu.Unlock()
 	return h.chunk(body), true, nil
 }

@@ -15,6 +15,9 @@ type Recovered struct {
 	// Sinks have no readable cursor, though a file for it: it is damaged, or a crash
 	// came while it was made. They begin again with the oldest segment.
 	Sinks []string
+	// Dropped are files of quarantine/ that made way for newer ones, the oldest
+	// first: Config.QuarantineBytes.
+	Dropped []string
 }
 
 // Cut is a damaged end that Open cut off.
@@ -23,8 +26,9 @@ type Cut struct {
 	At      int64  // where it was cut; 0 if nothing of it could be read
 	Bytes   int64  // what was cut off
 	// Quarantine is the file in the spool's directory that keeps the bytes. It is
-	// empty if there were none, or if the disk refused; then they stay where they
-	// are, and do no harm.
+	// empty if there were none, if they are more than Config.QuarantineBytes, or if
+	// the disk refused; then they stay in the segment until it is delivered, and do
+	// no harm.
 	Quarantine string
 	// Promised says that synced, acknowledged chunks were among it: the disk is
 	// failing. Otherwise it is what a crash leaves of a write under way, or no
@@ -34,7 +38,8 @@ type Cut struct {
 
 // Recovered returns what Open found damaged.
 func (s *Spool) Recovered() Recovered {
-	return Recovered{slices.Clone(s.recovered.Cuts), slices.Clone(s.recovered.Gaps), slices.Clone(s.recovered.Sinks)}
+	r := &s.recovered
+	return Recovered{slices.Clone(r.Cuts), slices.Clone(r.Gaps), slices.Clone(r.Sinks), slices.Clone(r.Dropped)}
 }
 
 func (s *Spool) recover() error {
@@ -58,9 +63,10 @@ func (s *Spool) recover() error {
 	if err := s.find(); err != nil {
 		return err
 	}
+	s.makeWay(0)
 	s.next = max(s.next, acked+1, mark+1)
+	var err error
 	for checked := false; !checked && len(s.segments) > 0; {
-		var err error
 		if checked, err = s.check(&s.segments[len(s.segments)-1], mark); err != nil {
 			return err
 		}
@@ -68,18 +74,20 @@ func (s *Spool) recover() error {
 			s.segments = s.segments[:len(s.segments)-1]
 		}
 	}
-	s.durable = s.next - 1
-	oldest := s.next
-	if len(s.segments) > 0 {
-		oldest = s.segments[0].base
+	oldest := s.next - 1
+	if len(s.segments) == 0 {
+		s.durable = oldest
+	} else if oldest, err = s.before(&s.segments[0]); err != nil {
+		return err
 	}
 	for _, k := range fresh {
-		if err := s.create(k, oldest-1); err != nil {
+		if err := s.create(k, oldest); err != nil {
 			return err
 		}
 	}
 	for _, k := range s.sinks {
-		if err := s.settle(k); err != nil {
+		// On a full disk the sink may still read, and its slots are as good as they were.
+		if err := s.settle(k); err != nil && !errors.Is(err, ErrFull) {
 			return err
 		}
 	}
@@ -89,7 +97,11 @@ func (s *Spool) recover() error {
 // create gives a sink its cursor file, both slots written.
 func (s *Spool) create(k *sink, acked uint64) (err error) {
 	if k.file == nil {
-		if k.file, err = s.files.open(ackName(k.name), true); err != nil {
+		k.file, err = s.files.open(ackName(k.name), true)
+		if errors.Is(full(err), ErrFull) && s.spend() {
+			k.file, err = s.files.open(ackName(k.name), true)
+		}
+		if err != nil {
 			return fmt.Errorf("spool: cursor of sink %q: %w", k.name, full(err))
 		}
 	}
@@ -98,19 +110,19 @@ func (s *Spool) create(k *sink, acked uint64) (err error) {
 	if err := errors.Join(s.save(k, acked), s.save(k, acked)); err != nil {
 		return err
 	}
-	return s.files.sync()
+	return s.files.sync(".")
 }
 
-// find lists the segments.
+// find lists the segments, and finds the reserve.
 func (s *Spool) find() error {
-	names, err := s.files.list()
+	names, err := s.files.list(".")
 	if err != nil {
 		return fmt.Errorf("spool: %w", err)
 	}
 	slices.Sort(names)
 	for _, name := range names {
 		base, ok := segmentBase(name)
-		if !ok {
+		if !ok && name != reserveName {
 			continue
 		}
 		f, err := s.files.open(name, false)
@@ -121,9 +133,29 @@ func (s *Spool) find() error {
 		if err := errors.Join(err, f.Close()); err != nil {
 			return fmt.Errorf("spool: %w", err)
 		}
-		s.segments = append(s.segments, segment{base: base, size: size, disk: size})
+		if !ok {
+			s.reserve = size
+			continue
+		}
+		s.segments = append(s.segments, segment{base: base, after: base - 1, size: size, disk: size})
 	}
 	return nil
+}
+
+// before returns the newest position that was durable before the oldest segment.
+func (s *Spool) before(seg *segment) (uint64, error) {
+	f, err := s.files.open(segmentName(seg.base), false)
+	if err != nil {
+		return 0, fmt.Errorf("spool: %w", err)
+	}
+	h, _, ok, err := readSegment(f, seg.base, seg.size)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return 0, fmt.Errorf("spool: %s: %w", segmentName(seg.base), err)
+	}
+	if ok {
+		seg.after = h.after()
+	}
+	return seg.after, nil
 }
 
 // check reads the newest segment whole, cuts what is not, and takes the cursors
@@ -160,6 +192,10 @@ func (s *Spool) check(seg *segment, mark uint64) (ok bool, err error) {
 		return false, fmt.Errorf("spool: %s: %w", name, err)
 	}
 	s.next = max(s.next, seg.base+1, last+1) // the name base is taken
+	seg.start, seg.after, s.durable = h.start, h.after(), last
+	if last < seg.base {
+		s.durable = seg.after
+	}
 	if cut := seg.size - whole; cut > 0 || mark > last {
 		c := Cut{Segment: name, At: whole, Bytes: max(cut, 0), Promised: mark > last}
 		if cut > 0 {
@@ -209,31 +245,4 @@ func (s *Spool) scan(f file, h *segmentHeader, seg *segment) (whole int64, last 
 	}
 	s.cursors = known
 	return whole, last, nil
-}
-
-// quarantine copies bytes aside; "" if the disk refuses.
-func (s *Spool) quarantine(from file, base uint64, at, n int64) string {
-	if n <= 0 {
-		return ""
-	}
-	name := fmt.Sprintf("quarantine/%s.%d", segmentName(base), at)
-	f, err := s.files.open(name, true)
-	if err != nil {
-		return ""
-	}
-	const window = 1 << 20
-	for done := int64(0); done < n && err == nil; done += window {
-		var b []byte
-		if b, err = readAt(from, at+done, min(window, n-done)); err == nil {
-			_, err = f.WriteAt(b, done)
-		}
-	}
-	if err == nil {
-		err = f.sync()
-	}
-	if errors.Join(err, f.Close()) != nil {
-		_ = s.files.remove(name)
-		return ""
-	}
-	return name
 }

@@ -15,8 +15,12 @@ import (
 // not take the salt and with it all records.
 //
 //	0 magic 4    8 size of one copy 4    16 first position 8    32 CID length 2, feeds 2, zero 4
-//	4 version 1  12 zero 4               24 salt 8              40 CID; for each feed: length 2, name, cursor 8
-//	5 zero 3                                                       zeros; CRC-32C 4
+//	4 version 1  12 zero 4               24 salt 8              36 skipped 4
+//	5 zero 3                                                    40 CID; for each feed: length 2, name, cursor 8
+//	                                                               zeros; CRC-32C 4
+//
+// skipped are the positions right before the first one that were never durable:
+// nobody waits for them, and they are not missing.
 const (
 	segmentMagic   = 0x53474A31
 	segmentVersion = 1
@@ -26,17 +30,25 @@ const (
 )
 
 type segment struct {
-	base uint64 // its records have this position or a greater one
-	size int64  // bytes that are synced, and that readers may see
-	disk int64  // bytes that it takes, which is more after a failed write
+	base  uint64 // its records have this position or a greater one
+	after uint64 // no position from here to base was durable
+	start int64  // where its records begin; known of those that may be the last one
+	size  int64  // bytes that are synced, and that readers may see
+	disk  int64  // bytes that it takes, which is more after a failed write
 }
+
+func (seg *segment) empty() bool { return seg.size <= seg.start }
 
 type segmentHeader struct {
 	base, salt uint64
+	skipped    uint32
 	cid        string
 	cursors    map[string]uint64 // of every feed, when the segment began
 	start      int64             // where the records begin
 }
+
+// after is the newest position before the segment that was durable.
+func (h *segmentHeader) after() uint64 { return h.base - min(h.base, uint64(h.skipped)+1) }
 
 func segmentName(base uint64) string { return fmt.Sprintf("%020d%s", base, suffix) }
 
@@ -58,7 +70,7 @@ func (h *segmentHeader) encode() []byte {
 	b = le.AppendUint64(b, h.salt)
 	b = le.AppendUint16(b, uint16(len(h.cid)))
 	b = le.AppendUint16(b, uint16(len(h.cursors)))
-	b = append(b, 0, 0, 0, 0)
+	b = le.AppendUint32(b, h.skipped)
 	b = append(b, h.cid...)
 	for _, feed := range slices.Sorted(maps.Keys(h.cursors)) {
 		b = le.AppendUint16(b, uint16(len(feed)))
@@ -89,7 +101,10 @@ func decodeSegment(b []byte) (h segmentHeader, newer, ok bool) {
 	if b[4] != segmentVersion {
 		return h, true, false
 	}
-	h = segmentHeader{base: le.Uint64(b[16:]), salt: le.Uint64(b[24:]), cursors: map[string]uint64{}, start: 2 * size}
+	h = segmentHeader{
+		base: le.Uint64(b[16:]), salt: le.Uint64(b[24:]), skipped: le.Uint32(b[36:]),
+		cursors: map[string]uint64{}, start: 2 * size,
+	}
 	rest := b[segmentFixed : size-4]
 	cid := int(le.Uint16(b[32:]))
 	if cid > len(rest) {

@@ -74,6 +74,9 @@ type Config struct {
 	// MaxBytes limits all segments together, the open one included; the header of
 	// a new segment may exceed it. Default 0: only the disk limits.
 	MaxBytes int64
+	// QuarantineBytes limits quarantine/, where Open keeps what it cut; the oldest
+	// files make way. Default 64 MiB.
+	QuarantineBytes int64
 }
 
 // Chunk is a run of events of one feed. Kind, Codec, Flags, RawLength, Count and
@@ -136,6 +139,7 @@ type Spool struct {
 	segments []segment // the last one is the active one, if there is one
 	cursors  map[string]uint64
 	durable  uint64        // the newest position that is synced
+	reserve  int64         // bytes of the reserve; 0: there is none
 	grown    chan struct{} // closed and replaced when there is more to read
 	closed   chan struct{}
 }
@@ -152,7 +156,7 @@ func Open(dir string, config Config) (*Spool, error) {
 	if err := config.check(); err != nil {
 		return nil, err
 	}
-	quarantine := filepath.Join(dir, "quarantine")
+	quarantine := filepath.Join(dir, quarantineDir)
 	if err := os.MkdirAll(quarantine, 0o700); err != nil {
 		return nil, fmt.Errorf("spool: %w", err)
 	}
@@ -188,11 +192,14 @@ func (c *Config) check() error {
 	if len(c.CID) > 256 {
 		return resilience.Misusef("spool: Config.CID has %d bytes, more than 256", len(c.CID))
 	}
-	if c.SegmentBytes < 0 || c.MaxBytes < 0 {
-		return resilience.Misusef("spool: Config.SegmentBytes and MaxBytes must not be negative")
+	if c.SegmentBytes < 0 || c.MaxBytes < 0 || c.QuarantineBytes < 0 {
+		return resilience.Misusef("spool: Config.SegmentBytes, MaxBytes and QuarantineBytes must not be negative")
 	}
 	if c.SegmentBytes == 0 {
 		c.SegmentBytes = 64 << 20
+	}
+	if c.QuarantineBytes == 0 {
+		c.QuarantineBytes = 64 << 20
 	}
 	return nil
 }
@@ -219,13 +226,6 @@ func (s *Spool) Cursor(feed string) (last uint64, ok bool) {
 	defer s.mu.Unlock()
 	last, ok = s.cursors[feed]
 	return last, ok
-}
-
-// Bytes returns the size of all segments.
-func (s *Spool) Bytes() int64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.bytes()
 }
 
 func (s *Spool) bytes() (n int64) {

@@ -1,4 +1,4 @@
-package spool
+package disk
 
 import (
 	"errors"
@@ -6,8 +6,8 @@ import (
 	"syscall"
 )
 
-// syncData syncs the bytes and the length of f, and not its times.
-func syncData(f *os.File) error {
+// SyncData syncs the bytes and the length of f, and not its times.
+func SyncData(f *os.File) error {
 	for {
 		if err := syscall.Fdatasync(int(f.Fd())); !errors.Is(err, syscall.EINTR) {
 			return os.NewSyscallError("fdatasync", err)
