@@ -1,0 +1,22 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"syscall"
+)
+
+// smallDisk mounts a file system in memory that holds so many bytes.
+func smallDisk(size int) (dir string, unmount func(), err error) {
+	if dir, err = os.MkdirTemp("", "siem-disk-"); err != nil {
+		return "", nil, err
+	}
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d,mode=0700", size)); err != nil {
+		_ = os.Remove(dir)
+		return "", nil, err
+	}
+	return dir, func() {
+		_ = syscall.Unmount(dir, syscall.MNT_DETACH)
+		_ = os.Remove(dir)
+	}, nil
+}

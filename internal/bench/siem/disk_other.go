@@ -1,0 +1,7 @@
+//go:build !linux
+
+package main
+
+import "errors"
+
+func smallDisk(int) (string, func(), error) { return "", nil, errors.New("only on Linux") }
