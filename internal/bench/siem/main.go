@@ -87,7 +87,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (ok bool,
 	chosen := flags.String("run", "throughput,poison", "`scenarios`: throughput, kill, kill-outage, poison, full, backlog")
 	who := flags.String("contenders", "loop,otel,jurymast", "`names`, in the order in which they are measured")
 	flags.IntVar(&b.partitions, "partitions", 2, "of the event stream")
-	flags.IntVar(&b.events, "events", 300_000, "of all partitions together, at most")
+	flags.IntVar(&b.events, "events", 500_000, "of all partitions together, at most")
 	flags.Float64Var(&b.rate, "rate", 0, "events a `second`; 0: as fast as they are taken")
 	flags.IntVar(&b.kills, "kills", 50, "in each of the scenarios kill and kill-outage")
 	flags.IntVar(&b.reps, "reps", 1, "of the throughput, interleaved; the median rate is reported")
