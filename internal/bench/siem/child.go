@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -104,8 +105,25 @@ func (t *tail) Write(p []byte) (int, error) {
 
 // last is the last line.
 func (t *tail) last() string {
+	lines := t.lines()
+	return string(lines[len(lines)-1])
+}
+
+// why is the last line that speaks of an error, or else the last one.
+func (t *tail) why() string {
+	lines := t.lines()
+	why := lines[len(lines)-1]
+	for _, line := range slices.Backward(lines) {
+		if low := bytes.ToLower(line); bytes.Contains(low, []byte("error")) || bytes.Contains(low, []byte("panic")) {
+			why = line
+			break
+		}
+	}
+	return string(why[:min(len(why), 300)])
+}
+
+func (t *tail) lines() [][]byte {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	lines := bytes.Split(bytes.TrimSpace(t.b), []byte("\n"))
-	return string(lines[len(lines)-1])
+	return bytes.Split(bytes.TrimSpace(bytes.Clone(t.b)), []byte("\n"))
 }

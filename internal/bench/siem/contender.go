@@ -62,13 +62,13 @@ extensions:
     create_directory: true
     fsync: true
 receivers:
-  tcplog:
+  tcp_log:
     listen_address: %[2]s
     retry_on_failure: {enabled: true, max_elapsed_time: 0}
 processors:
   batch: {send_batch_size: 700, send_batch_max_size: 700, timeout: 100ms}
 exporters:
-  otlphttp:
+  otlp_http:
     endpoint: %[3]s
     tls: {ca_file: %[4]s}
     encoding: json
@@ -86,7 +86,7 @@ service:
   extensions: [file_storage]
   telemetry: {metrics: {level: none}, logs: {level: warn}}
   pipelines:
-    logs: {receivers: [tcplog], processors: [batch], exporters: [otlphttp]}
+    logs: {receivers: [tcp_log], processors: [batch], exporters: [otlp_http]}
 `
 
 func otelContender() *contender {

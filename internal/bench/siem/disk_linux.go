@@ -20,3 +20,12 @@ func smallDisk(size int) (dir string, unmount func(), err error) {
 		_ = os.Remove(dir)
 	}, nil
 }
+
+// diskFree is how many bytes a file system has left.
+func diskFree(dir string) int64 {
+	var s syscall.Statfs_t
+	if err := syscall.Statfs(dir, &s); err != nil {
+		return 0
+	}
+	return int64(s.Bavail) * s.Bsize
+}

@@ -29,7 +29,8 @@
 //	poison       one event is refused with 400 whatever it is sent with
 //	kill         kill -9 at a random point under load, and started again: -kills times
 //	kill-outage  the same in an outage of the sink at 20,000 events a second
-//	full         the state is on a disk of 60 MB, the outage takes 12 s (needs root)
+//	full         the state is on a disk of 60 MB, which an outage of 12 s at 40,000
+//	             events a second fills (needs root)
 //	backlog      an outage of -outage at full speed, then the drain
 //
 // It exits with 1 if Jurymast could not be measured, lost something, delivered what

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -24,6 +25,7 @@ type plan struct {
 	endWithOutage      bool          // no event happens after the outage
 	validate           int64         // see sink.validate
 	state              string        // directory; made if empty
+	small              bool          // the state's disk is one that may become full
 	settle             time.Duration // without a sign of life, after which nothing is expected any more
 	limit              time.Duration // for everything
 }
@@ -56,6 +58,7 @@ type result struct {
 	Restarts   int             `json:"restarts"` // after it had ended by itself, too early
 	Seconds    float64         `json:"seconds"`
 	Dead       *int            `json:"dead_letters,omitempty"` // of a run with a poison event
+	DiskLow    *float64        `json:"disk_low_mb,omitempty"`  // the least that was free on a small disk
 	Note       string          `json:"note,omitempty"`
 	Says       json.RawMessage `json:"says,omitempty"` // its own last line
 }
@@ -78,12 +81,13 @@ type trial struct {
 	began, healed time.Time // of the outage
 	killDue       time.Time
 	killed        bool
+	diskLow       int64 // bytes
 	result        result
 }
 
 // play runs a contender through a plan.
 func play(ctx context.Context, c *contender, p plan, templates []template) (result, error) {
-	r := &trial{plan: p, c: c}
+	r := &trial{plan: p, c: c, diskLow: math.MaxInt64}
 	defer r.close()
 	if err := r.set(templates); err != nil {
 		return r.result, err
@@ -190,6 +194,9 @@ func (r *trial) follow(ctx context.Context) error {
 		case <-time.After(time.Millisecond):
 		}
 		n, now := r.arrived(), time.Now()
+		if r.plan.small {
+			r.diskLow = min(r.diskLow, diskFree(r.plan.state))
+		}
 		if err := r.outage(n, now); err != nil {
 			return err
 		}
@@ -206,7 +213,7 @@ func (r *trial) follow(ctx context.Context) error {
 		case n >= r.expected():
 			return nil
 		case waits > r.plan.settle:
-			r.result.Note = fmt.Sprintf("nothing moved for %v: %s", r.plan.settle, r.current.stderr.last())
+			r.result.Note = fmt.Sprintf("nothing moved for %v: %s", r.plan.settle, r.current.stderr.why())
 			return nil
 		}
 		if r.current.running() {
@@ -216,7 +223,7 @@ func (r *trial) follow(ctx context.Context) error {
 			failures++
 		}
 		if before = n; failures >= 3 {
-			r.result.Note = "it ends by itself: " + r.current.stderr.last()
+			r.result.Note = "it ends by itself: " + r.current.stderr.why()
 			return nil
 		}
 		if err := r.again(); err != nil {
@@ -324,6 +331,10 @@ func (r *trial) end() {
 	res.Requests, res.Refused = r.sink.requests.Load(), r.sink.refused.Load()
 	if line := r.current.stdout.last(); json.Valid([]byte(line)) && strings.HasPrefix(line, "{") {
 		res.Says = json.RawMessage(line)
+	}
+	if r.plan.small {
+		low := float64(r.diskLow) / (1 << 20)
+		res.DiskLow = &low
 	}
 	if r.plan.poison {
 		n := deadLetters(filepath.Join(r.plan.state, "dead"))

@@ -121,11 +121,11 @@ func (r *report) write(w io.Writer, asJSON bool) error {
 	}
 	fmt.Fprintf(w, "%s; events of %d bytes; seed %d\n", r.Machine, r.EventSize, r.Seed)
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(table, "scenario\tcontender\tevents/s\tCPU s/M\tpeak MB\tp99 ms\tevents\tlost\tduplicates\tout of order\tnote")
+	fmt.Fprintln(table, "scenario\tcontender\tevents/s\tCPU s/M\tpeak MB\tp99 ms\tevents\tlost\tduplicates\tout of order\t  note")
 	for _, at := range r.order {
 		o := r.Scenarios[at.scenario][at.contender]
 		if o.Error != "" {
-			fmt.Fprintf(table, "%s\t%s\t\t\t\t\t\t\t\t\t%s\n", at.scenario, at.contender, o.Error)
+			fmt.Fprintf(table, "%s\t%s\t\t\t\t\t\t\t\t\t  %s\n", at.scenario, at.contender, o.Error)
 			continue
 		}
 		lost, duplicates, note := o.Lost, o.Duplicates, o.Note
@@ -133,10 +133,13 @@ func (r *report) write(w io.Writer, asJSON bool) error {
 			lost, duplicates = k.Lost, k.Duplicates
 			note = fmt.Sprintf("%d kills, at most %d lost and %d twice", k.Runs, k.MaxLost, k.MaxDuplicates)
 		}
+		if o.DiskLow != nil {
+			note = fmt.Sprintf("%.0f MB left on the disk at the least %s", *o.DiskLow, note)
+		}
 		if o.Dead != nil {
 			note = fmt.Sprintf("%d dead letters %s", *o.Dead, note)
 		}
-		fmt.Fprintf(table, "%s\t%s\t%.0f\t%.1f\t%.0f\t%.0f\t%d\t%d\t%d\t%d\t%s\n", at.scenario, at.contender,
+		fmt.Fprintf(table, "%s\t%s\t%.0f\t%.1f\t%.0f\t%.0f\t%d\t%d\t%d\t%d\t  %s\n", at.scenario, at.contender,
 			o.Rate, o.CPU, o.Peak, o.P99, o.Events, lost, duplicates, o.Disordered, note)
 	}
 	if err := table.Flush(); err != nil {
