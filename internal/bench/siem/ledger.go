@@ -72,13 +72,6 @@ func (l *ledger) now() (counts, time.Time) {
 	return l.counts, l.last
 }
 
-// has reports whether an event has arrived.
-func (l *ledger) has(partition, i int) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.seen[partition][i/64]&(1<<(i%64)) != 0
-}
-
 // freshness is how old events were on arrival, at a quantile.
 func (l *ledger) freshness(q float64) time.Duration {
 	l.mu.Lock()

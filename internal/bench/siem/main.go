@@ -12,12 +12,11 @@
 // loopback. They trust nobody's word: each event has an offset, each row that is
 // acknowledged is counted by it, and what has not arrived in the end is lost. The
 // contenders are processes of their own, and only theirs is the CPU time and the memory
-// that are reported; the rate is wall time and has the harness's work in it, about 4
-// CPU seconds a million events of its own on the same cores.
+// that are reported; the rate is wall time, and source and sink work on the same cores.
 //
 //	events_per_s       between the first event sent and the last that arrived
 //	cpu_s_per_million  user and system time of the contender, its start included
-//	peak_rss_mb        the highest mark of its resident memory
+//	peak_rss_mb        the highest mark of its resident memory; 0 where there is no /proc
 //	lost               events that did not arrive although everything had time to
 //	duplicates         rows that arrived again
 //	p99_freshness_ms   from an event's creation to its acknowledgement; without -rate

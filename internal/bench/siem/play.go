@@ -45,6 +45,7 @@ type result struct {
 	Rate       float64         `json:"events_per_s"`
 	CPU        float64         `json:"cpu_s_per_million"`
 	Peak       float64         `json:"peak_rss_mb"`
+	HarnessCPU float64         `json:"harness_cpu_s_per_million"` // source and sink
 	P50        float64         `json:"p50_freshness_ms"`
 	P99        float64         `json:"p99_freshness_ms"`
 	Delivered  int             `json:"delivered"`
@@ -58,7 +59,8 @@ type result struct {
 	Restarts   int             `json:"restarts"` // after it had ended by itself, too early
 	Seconds    float64         `json:"seconds"`
 	Dead       *int            `json:"dead_letters,omitempty"` // of a run with a poison event
-	DiskLow    *float64        `json:"disk_low_mb,omitempty"`  // the least that was free on a small disk
+	DeadIsIt   bool            `json:"dead_letter_is_it,omitempty"`
+	DiskLow    *float64        `json:"disk_low_mb,omitempty"` // the least that was free on a small disk
 	Note       string          `json:"note,omitempty"`
 	Says       json.RawMessage `json:"says,omitempty"` // its own last line
 }
@@ -81,13 +83,14 @@ type trial struct {
 	began, healed time.Time // of the outage
 	killDue       time.Time
 	killed        bool
-	diskLow       int64 // bytes
+	diskLow       int64         // bytes
+	own           time.Duration // CPU time of the harness before
 	result        result
 }
 
 // play runs a contender through a plan.
 func play(ctx context.Context, c *contender, p plan, templates []template) (result, error) {
-	r := &trial{plan: p, c: c, diskLow: math.MaxInt64}
+	r := &trial{plan: p, c: c, diskLow: math.MaxInt64, own: ownCPU()}
 	defer r.close()
 	if err := r.set(templates); err != nil {
 		return r.result, err
@@ -210,7 +213,7 @@ func (r *trial) follow(ctx context.Context) error {
 			return nil
 		case r.acting():
 			still.since = now
-		case n >= r.expected():
+		case n >= r.expected() && r.setAside():
 			return nil
 		case waits > r.plan.settle:
 			r.result.Note = fmt.Sprintf("nothing moved for %v: %s", r.plan.settle, r.current.stderr.why())
@@ -244,6 +247,15 @@ func (r *trial) expected() int {
 		n--
 	}
 	return n
+}
+
+// setAside reports whether there is nothing to wait for in the dead letters.
+func (r *trial) setAside() bool {
+	if !r.plan.poison || !r.c.durable {
+		return true
+	}
+	n, _ := r.deadLetters()
+	return n > 0
 }
 
 // acting reports whether the plan has something left to do.
@@ -325,6 +337,7 @@ func (r *trial) end() {
 		res.Seconds = last.Sub(time.Unix(0, first)).Seconds()
 		res.Rate = float64(c.Distinct) / res.Seconds
 		res.CPU = r.cpu.Seconds() / float64(c.Distinct) * 1e6
+		res.HarnessCPU = (ownCPU() - r.own).Seconds() / float64(c.Distinct) * 1e6
 	}
 	res.Peak = float64(r.peak) / (1 << 20)
 	res.P50, res.P99 = ms(r.ledger.freshness(0.5)), ms(r.ledger.freshness(0.99))
@@ -337,23 +350,25 @@ func (r *trial) end() {
 		res.DiskLow = &low
 	}
 	if r.plan.poison {
-		n := deadLetters(filepath.Join(r.plan.state, "dead"))
-		res.Dead = &n
+		n, it := r.deadLetters()
+		res.Dead, res.DeadIsIt = &n, it
 	}
 }
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// deadLetters counts the lines of the files in a directory.
-func deadLetters(dir string) (n int) {
-	files, _ := filepath.Glob(filepath.Join(dir, "*"))
+// deadLetters counts the lines of the files in the directory dead of the state; it
+// says that the poison event is among them.
+func (r *trial) deadLetters() (n int, it bool) {
+	files, _ := filepath.Glob(filepath.Join(r.plan.state, "dead", "*"))
 	for _, f := range files {
 		b, _ := os.ReadFile(f)
 		for line := range strings.Lines(string(b)) {
 			if strings.TrimSpace(line) != "" {
 				n++
+				it = it || strings.Contains(line, fmt.Sprint(r.sink.poison))
 			}
 		}
 	}
-	return n
+	return n, it
 }

@@ -37,7 +37,7 @@ func TestFaultsOfContendersAreFound(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := want{lost: r.Lost, duplicates: r.Duplicates, foreign: r.Foreign, disordered: r.Disordered}
-			if r.Dead != nil {
+			if r.Dead != nil && r.DeadIsIt {
 				got.dead = *r.Dead
 			}
 			if got != tc.want {
@@ -101,10 +101,11 @@ func TestTheVerdict(t *testing.T) {
 		o    outcome
 		want int
 	}{
-		"kept":         {outcome{result: result{Dead: &one}}, 0},
+		"kept":         {outcome{result: result{Dead: &one, DeadIsIt: true}}, 0},
+		"wrong letter": {outcome{result: result{Dead: &one}}, 1},
 		"lost":         {outcome{result: result{Lost: 1}}, 1},
 		"invented":     {outcome{result: result{Foreign: 1}}, 1},
-		"two letters":  {outcome{result: result{Dead: &two}}, 1},
+		"two letters":  {outcome{result: result{Dead: &two, DeadIsIt: true}}, 1},
 		"lost by kill": {outcome{Kills: &kills{Lost: 1}}, 1},
 		"not measured": {outcome{Error: "not built"}, 1},
 	} {

@@ -41,11 +41,11 @@ type loop struct {
 	falcon, authority, sink string
 	client                  *http.Client
 	batches                 chan []byte // JSON arrays without their end
-	free                    sync.Pool
+	free                    chan []byte
 }
 
 func main() {
-	l := &loop{batches: make(chan []byte)}
+	l := &loop{batches: make(chan []byte), free: make(chan []byte, 2*senders+2)}
 	flag.StringVar(&l.falcon, "falcon-url", "", "`address` of Falcon")
 	flag.StringVar(&l.authority, "azure-authority", "", "`address` of Entra ID")
 	flag.StringVar(&l.sink, "ingest-url", "", "`address` of the data collection endpoint")
@@ -64,7 +64,6 @@ func (l *loop) run(ctx context.Context, ca string) error {
 	l.client = &http.Client{Transport: &http.Transport{
 		TLSClientConfig: &tls.Config{RootCAs: roots}, MaxIdleConnsPerHost: senders, WriteBufferSize: 64 << 10, ReadBufferSize: 64 << 10,
 	}}
-	l.free.New = func() any { return make([]byte, 0, maxBatch) }
 	for range senders {
 		go l.send(ctx)
 	}
@@ -146,11 +145,11 @@ func (l *loop) feed(ctx context.Context, address, token string, reached *int64) 
 		return fmt.Errorf("the feed answered %s", resp.Status)
 	}
 	var mu sync.Mutex
-	batch, since := l.free.Get().([]byte), time.Now()
+	batch, since := l.empty(), time.Now()
 	flush := func() {
 		if len(batch) > 0 {
 			l.batches <- batch
-			batch = l.free.Get().([]byte)
+			batch = l.empty()
 		}
 	}
 	over := make(chan struct{})
@@ -209,6 +208,16 @@ func (l *loop) feed(ctx context.Context, address, token string, reached *int64) 
 	}
 }
 
+// empty is room for a batch.
+func (l *loop) empty() []byte {
+	select {
+	case b := <-l.free:
+		return b
+	default:
+		return make([]byte, 0, maxBatch)
+	}
+}
+
 // send compresses and posts batches, each until it is answered.
 func (l *loop) send(ctx context.Context) {
 	var body bytes.Buffer
@@ -225,7 +234,10 @@ func (l *loop) send(ctx context.Context) {
 		zip.Reset(&body)
 		_, _ = zip.Write(append(batch, ']'))
 		_ = zip.Close()
-		l.free.Put(batch[:0])
+		select {
+		case l.free <- batch[:0]:
+		default:
+		}
 		for {
 			wait, err := l.post(ctx, &token, body.Bytes())
 			if err == nil {

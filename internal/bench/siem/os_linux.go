@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"syscall"
+	"time"
 )
 
 // smallDisk mounts a file system in memory that holds so many bytes.
@@ -28,4 +29,13 @@ func diskFree(dir string) int64 {
 		return 0
 	}
 	return int64(s.Bavail) * s.Bsize
+}
+
+// ownCPU is the processor time that this process has taken, without its children's.
+func ownCPU() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
