@@ -7,7 +7,7 @@ import (
 )
 
 func testPlan() plan {
-	return plan{partitions: 2, events: 4000, validate: 1, settle: 1500 * time.Millisecond, limit: 20 * time.Second}
+	return plan{partitions: 2, events: 4000, validate: 1, settle: 3 * time.Second, limit: 20 * time.Second}
 }
 
 // What a contender does wrong is found, and what it does right is not held against it.
