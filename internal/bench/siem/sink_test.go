@@ -120,3 +120,15 @@ func TestEventsAreOfTheSizeThatIsReported(t *testing.T) {
 		t.Errorf("gzip makes %.1f to one of them", ratio)
 	}
 }
+
+// A row of an event that has not happened yet is invented as much as one of an event
+// that never will.
+func TestRowsOfNoEventAreForeign(t *testing.T) {
+	ev := newEvents(newTemplates(1, 1), 1, 2)
+	ev.happen(0, 0, ev.epoch)
+	l := newLedger(ev)
+	l.add([]int64{offsetOf(0, 0), offsetOf(0, 1), offsetOf(0, 2), offsetOf(1, 0), -1}, ev.epoch)
+	if c, _ := l.now(); c != (counts{Delivered: 5, Distinct: 1, Foreign: 4}) {
+		t.Errorf("counted %+v", c)
+	}
+}
