@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // contender is a program that brings events from the source to the sink.
@@ -16,7 +17,10 @@ type contender struct {
 	name    string
 	pushed  bool // the events come to it over TCP: it has no Falcon source
 	durable bool // has a state directory
-	args    func(a addresses) ([]string, error)
+	// patience is how long it may pause by itself, as after an outage; nothing is
+	// taken for lost before.
+	patience time.Duration
+	args     func(a addresses) ([]string, error)
 
 	bin string // the program, once it is built
 	err error  // why there is none
@@ -43,7 +47,7 @@ func loopContender() *contender {
 }
 
 func jurymastContender() *contender {
-	return &contender{name: "jurymast", durable: true, args: func(a addresses) ([]string, error) {
+	return &contender{name: "jurymast", durable: true, patience: time.Minute, args: func(a addresses) ([]string, error) {
 		return []string{
 			"-falcon-url", a.falcon, "-azure-authority", a.sink, "-ingest-url", a.sink, "-ca", a.ca,
 			"-state", a.state, "-events", fmt.Sprint(a.events), "-live=false", "-json",

@@ -46,6 +46,7 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -65,7 +66,7 @@ func (b *bench) say(format string, args ...any) {
 }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	ok, err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	switch {
@@ -93,7 +94,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (ok bool,
 	flags.IntVar(&b.reps, "reps", 1, "of the throughput, interleaved; the median rate is reported")
 	flags.Uint64Var(&b.seed, "seed", 1, "of the events and of the points at which contenders are killed")
 	flags.DurationVar(&b.outage, "outage", 30*time.Second, "of the backlog")
-	flags.DurationVar(&b.settle, "settle", 15*time.Second, "how long nothing may move before the rest counts as lost")
+	flags.DurationVar(&b.settle, "settle", 15*time.Second, "how long nothing may move before the rest counts as lost; for jurymast at least a minute")
 	asJSON := flags.Bool("json", false, "end with one JSON object instead of a table")
 	all := []*contender{loopContender(), otelContender(), jurymastContender()}
 	for _, c := range all {

@@ -26,7 +26,7 @@ type plan struct {
 	validate           int64         // see sink.validate
 	state              string        // directory; made if empty
 	small              bool          // the state's disk is one that may become full
-	settle             time.Duration // without a sign of life, after which nothing is expected any more
+	settle             time.Duration // without a sign of life, after which nothing more is expected of one with less patience
 	limit              time.Duration // for everything
 }
 
@@ -215,8 +215,8 @@ func (r *trial) follow(ctx context.Context) error {
 			still.since = now
 		case n >= r.expected() && r.setAside():
 			return nil
-		case waits > r.plan.settle:
-			r.result.Note = fmt.Sprintf("nothing moved for %v: %s", r.plan.settle, r.current.stderr.why())
+		case waits > max(r.plan.settle, r.c.patience):
+			r.result.Note = fmt.Sprintf("nothing moved for %v: %s", waits.Round(time.Second), r.current.stderr.why())
 			return nil
 		}
 		if r.current.running() {
