@@ -11,12 +11,8 @@ const (
 	DetectionsTable = "CrowdStrikeDetections"
 )
 
-// The types of events that are alerts: a line of the stream, and what the alerts API
-// tells of one.
-const (
-	eppEvent   = "EppDetectionSummaryEvent"
-	alertEvent = "Alert"
-)
+// eppEvent is the type of an alert in the stream; in the alerts API it is [AlertType].
+const eppEvent = "EppDetectionSummaryEvent"
 
 // SentinelRows is a siem.Mapping to the columns of Microsoft's own connector, so that
 // queries for its table CrowdStrikeAlerts work: alerts of the alerts API (type "Alert")
@@ -114,7 +110,7 @@ func (a *alert) read(e *siem.Event) bool {
 	}
 	end := -1
 	switch e.Type {
-	case alertEvent:
+	case AlertType:
 		end = a.fields(start, 1, &a.of)
 	case eppEvent:
 		end = a.stream(start)

@@ -68,7 +68,7 @@ func (s *fillingSource) times() int {
 // stored puts n chunks of ten events into a spool and delivers none of them.
 func stored(t *testing.T, n int) (dir string) {
 	t.Helper()
-	dir = t.TempDir()
+	dir = memory(t)
 	src := &toySource{name: "toy", feeds: []string{"0"}, until: uint64(10 * n), batch: 10}
 	sink := &toySink{}
 	sink.set(func(*Batch) (Receipt, error) { return Receipt{}, errors.New("503") })
@@ -245,7 +245,7 @@ func TestWhatWasFilledIsLostToo(t *testing.T) {
 // nobody fills; what is young is delivered.
 func TestWhatIsTooOldIsAGap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dir := t.TempDir()
+		dir := memory(t)
 		src := &fillingSource{toySource: toySource{name: "toy", feeds: []string{"0"}, until: 30, every: time.Minute}}
 		sink := &toySink{}
 		sink.set(func(*Batch) (Receipt, error) { return Receipt{}, errors.New("503") })
@@ -270,7 +270,7 @@ func TestWhatIsTooOldIsAGap(t *testing.T) {
 // A gap that cannot be stored must not be passed: the chunk is delivered instead.
 func TestNothingIsGivenUpWithoutAGap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, err := Open(Config{Dir: t.TempDir(), Sources: []Source{&toySource{name: "toy"}}, Sinks: members(&toySink{}), MaxAge: time.Minute})
+		p, err := Open(Config{Dir: memory(t), Sources: []Source{&toySource{name: "toy"}}, Sinks: members(&toySink{}), MaxAge: time.Minute})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -290,7 +290,7 @@ func TestNothingIsGivenUpWithoutAGap(t *testing.T) {
 // A source may say what it could not read, as often as it likes.
 func TestSourcesNoteGaps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		cfg := Config{Dir: t.TempDir(), Sources: []Source{&toySource{name: "toy"}}, Sinks: members(&toySink{})}
+		cfg := Config{Dir: memory(t), Sources: []Source{&toySource{name: "toy"}}, Sinks: members(&toySink{})}
 		p, err := Open(cfg)
 		if err != nil {
 			t.Fatal(err)
@@ -337,7 +337,7 @@ func TestSourcesNoteGaps(t *testing.T) {
 // may have been an open one.
 func TestWhichGapsAreKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		cfg := Config{Dir: t.TempDir(), Sources: []Source{&toySource{name: "toy"}}, Sinks: members(&toySink{})}
+		cfg := Config{Dir: memory(t), Sources: []Source{&toySource{name: "toy"}}, Sinks: members(&toySink{})}
 		p, err := Open(cfg)
 		if err != nil {
 			t.Fatal(err)
@@ -399,7 +399,7 @@ func (s *refusing) Put(ctx context.Context, key string, value []byte, rev uint64
 // Delivery must not pass a gap that is not noted: then nobody would ever know of it.
 func TestAGapWaitsForTheDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, err := Open(Config{Dir: t.TempDir(), Sources: []Source{&toySource{name: "toy"}}, Sinks: members(&toySink{})})
+		p, err := Open(Config{Dir: memory(t), Sources: []Source{&toySource{name: "toy"}}, Sinks: members(&toySink{})})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -423,7 +423,7 @@ func TestAGapWaitsForTheDisk(t *testing.T) {
 // What nobody can name is a gap too.
 func TestGapsWithoutAFeed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, err := Open(Config{Dir: t.TempDir(), Sources: []Source{&toySource{name: "toy"}}, Sinks: members(&toySink{})})
+		p, err := Open(Config{Dir: memory(t), Sources: []Source{&toySource{name: "toy"}}, Sinks: members(&toySink{})})
 		if err != nil {
 			t.Fatal(err)
 		}

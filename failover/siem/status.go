@@ -9,7 +9,7 @@ import (
 )
 
 // Status is how a pump stands at a moment: a value for status pages, and by String a
-// text for people. What it counts it counts since [Open]. Texts of errors are cut short
+// text for people. What it counts it counts since [Open], unless it says otherwise. Texts of errors are cut short
 // and may quote the other side.
 type Status struct {
 	At time.Time `json:"at"`
@@ -51,6 +51,8 @@ type SourceStatus struct {
 
 // DeliveryStatus is how the delivery stands.
 type DeliveryStatus struct {
+	// Events are those that the spool has given back since Config.Dir was made.
+	Events     int64 `json:"events"`
 	Rows       int64 `json:"rows"`       // accepted by sinks
 	Backfilled int64 `json:"backfilled"` // rows that the primary got later
 	// Acknowledged is when the last batch was.
@@ -99,6 +101,7 @@ func (p *Pump) Status() Status {
 	why, disk, since := p.health.standing()
 	s.Delivery.Why, s.Delivery.Since, s.Spool.Disk = cut(why), since, cut(disk)
 	stats := p.spool.Stats()
+	s.Delivery.Events = int64(stats.Events[live])
 	s.Spool.Bytes, s.Spool.Max, s.Spool.Drained = stats.Bytes, p.config.MaxBytes, drained(stats)
 	s.Spool.Oldest, s.Delivery.Acknowledged = p.fresh.waits() // what came since it was drained is in it
 	s.Spool.Full = p.health.fullSince()
