@@ -11,15 +11,11 @@ const (
 	DetectionsTable = "CrowdStrikeDetections"
 )
 
-// The types of events that are alerts: a line of the stream, and what the alerts API
-// tells of one.
-const (
-	eppEvent   = "EppDetectionSummaryEvent"
-	alertEvent = "Alert"
-)
+// eppEvent is the type of the stream's events that are alerts.
+const eppEvent = "EppDetectionSummaryEvent"
 
 // SentinelRows is a siem.Mapping to the columns of Microsoft's own connector, so that
-// queries for its table CrowdStrikeAlerts work: alerts of the alerts API (type "Alert")
+// queries for its table CrowdStrikeAlerts work: alerts of the alerts API ([AlertType])
 // and the stream's EppDetectionSummaryEvent become rows of [AlertsTable]. Events of any
 // other type, known or not, go to siem.EventsTable as they are, as by siem.Envelope:
 // nothing is dropped. examples/falcon2sentinel/azure has the tables.
@@ -114,7 +110,7 @@ func (a *alert) read(e *siem.Event) bool {
 	}
 	end := -1
 	switch e.Type {
-	case alertEvent:
+	case AlertType:
 		end = a.fields(start, 1, &a.of)
 	case eppEvent:
 		end = a.stream(start)
