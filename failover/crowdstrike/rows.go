@@ -11,11 +11,11 @@ const (
 	DetectionsTable = "CrowdStrikeDetections"
 )
 
-// eppEvent is the type of an alert in the stream; in the alerts API it is [AlertType].
+// eppEvent is the type of the stream's events that are alerts.
 const eppEvent = "EppDetectionSummaryEvent"
 
 // SentinelRows is a siem.Mapping to the columns of Microsoft's own connector, so that
-// queries for its table CrowdStrikeAlerts work: alerts of the alerts API (type "Alert")
+// queries for its table CrowdStrikeAlerts work: alerts of the alerts API ([AlertType])
 // and the stream's EppDetectionSummaryEvent become rows of [AlertsTable]. Events of any
 // other type, known or not, go to siem.EventsTable as they are, as by siem.Envelope:
 // nothing is dropped. examples/falcon2sentinel/azure has the tables.
