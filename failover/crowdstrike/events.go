@@ -146,11 +146,7 @@ func (p *partitions) lane(partition int) *lane {
 	if l == nil {
 		l = &lane{feed: strconv.Itoa(partition), filled: make(chan struct{}, 1), taken: make(chan struct{}, 1)}
 		p.lanes[partition] = l
-		p.wg.Go(func() {
-			if err := l.run(p.ctx, p); err != nil {
-				p.stop(err)
-			}
-		})
+		p.wg.Go(func() { p.stop(l.run(p.ctx, p)) })
 	}
 	return l
 }
@@ -243,7 +239,7 @@ func signal(c chan struct{}) {
 	}
 }
 
-// run puts what arrives until ctx ends, or it cannot.
+// run puts what arrives until ctx ends, or it cannot: it ends with an error only.
 func (l *lane) run(ctx context.Context, p *partitions) error {
 	var g group
 	for {

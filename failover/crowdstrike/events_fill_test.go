@@ -164,6 +164,7 @@ func TestWhatFalconHasForgottenStaysOpen(t *testing.T) {
 				if pr := gap.Proof; !gap.Closed.IsZero() || pr == nil || pr.Complete || !strings.Contains(pr.Note, test.note) || int(pr.Count) != test.count || pr.By != test.by {
 					t.Errorf("%+v, proof %+v", gap, gap.Proof)
 				}
+				// Both partitions have a gap then.
 				if got := sink.got("c:"); !slices.Equal(got, []string{want}) {
 					t.Errorf("alerts %v", got)
 				}

@@ -19,6 +19,9 @@ type tries struct {
 
 const (
 	lookEvery = 5 * time.Minute
+	// gather is how long gaps wait for others: one Fill of all is better than one of
+	// each, since after it Falcon may keep the name taken.
+	gather    = 10 * time.Second
 	fillFirst = time.Minute // after one that failed
 	fillMost  = time.Hour
 	// fillTime bounds one Fill: Falcon may keep a name taken for half an hour.
@@ -57,7 +60,7 @@ func signal(c chan struct{}) {
 }
 
 func (g *gaps) keepFilling(ctx context.Context, f Filler, wake <-chan struct{}) {
-	for ctx.Err() == nil {
+	for wait.For(ctx, gather) == nil {
 		if due := g.due(f.Name()); len(due) > 0 {
 			g.fill(ctx, f, due)
 		}
@@ -93,7 +96,7 @@ func (g *gaps) early(id string) bool {
 
 var (
 	errGrown   = errors.New("the gap has grown meanwhile")
-	errNoProof = errors.New("Fill returned no proof of it")
+	errNoProof = errors.New("no proof of it came from Fill")
 )
 
 // fill lets a source fill gaps, and notes the proofs.

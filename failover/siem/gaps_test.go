@@ -298,8 +298,12 @@ func TestSourcesNoteGaps(t *testing.T) {
 		in := &Intake{pump: p, source: "toy"}
 		from := time.Now()
 		for _, g := range []Gap{
-			{First: 5, Last: 9, Reason: "a"}, {First: 5, Last: 9, Reason: "a"}, {First: 6, Last: 7, Reason: "b"}, {Last: 9, Reason: "c"},
-			{From: from, To: from.Add(time.Hour), Reason: "blind"}, {From: from, To: from.Add(time.Hour), Reason: "blind"},
+			{First: 5, Last: 9, Reason: "a"},
+			{First: 5, Last: 9, Reason: "a"},
+			{First: 6, Last: 7, Reason: "b"},
+			{Last: 9, Reason: "c"},
+			{From: from, To: from.Add(time.Hour), Reason: "blind"},
+			{From: from, To: from.Add(time.Hour), Reason: "blind"},
 			{First: 11, Last: 12, Reason: "a"},
 		} {
 			if err := in.Gap(t.Context(), "0", g); err != nil {
