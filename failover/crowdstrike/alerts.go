@@ -112,7 +112,7 @@ func (s *alerts) poll(ctx context.Context, in *siem.Intake) error {
 	if ok {
 		from = time.UnixMicro(int64(cursor)).Add(-s.cfg.Overlap)
 	}
-	err := updated(ctx, s.c, s.cfg.Filter, from, time.Time{}, reading{
+	err := listAlerts(ctx, s.c, s.cfg.Filter, updated, from, time.Time{}, reading{
 		unreadable: func(row *falcon.RowError) error {
 			k := keyOf(row.Raw)
 			if _, known := s.seen[k]; known {
@@ -181,17 +181,22 @@ func alertEvent(a *falcon.Alert) siem.Event {
 	return siem.Event{ID: a.ID + ":" + a.Updated.UTC().Format(time.RFC3339Nano), Time: a.Updated, Type: AlertType, Raw: a.Raw}
 }
 
-// reading is who gets what [updated] lists.
+// Times of an alert.
+const (
+	updated = "updated_timestamp"
+	raised  = "created_timestamp"
+)
+
+// reading is who gets what [listAlerts] lists.
 type reading struct {
 	alerts     func([]falcon.Alert) error
 	unreadable func(*falcon.RowError) error
 }
 
-// updated lists the alerts that were updated after one time and before another, which
-// may be zero, oldest first. When something is missing in a page the error comes
+// listAlerts lists the alerts with a time after one and before another, which may be
+// zero, oldest first. When something is missing in a page the error comes
 // before what is in it: that would take the cursor past what is missing.
-func updated(ctx context.Context, c *falcon.Client, filter falcon.FQL, from, to time.Time, r reading) error {
-	const field = "updated_timestamp"
+func listAlerts(ctx context.Context, c *falcon.Client, filter falcon.FQL, field string, from, to time.Time, r reading) error {
 	filter = falcon.And(filter, falcon.After(field, from))
 	if !to.IsZero() {
 		filter = falcon.And(filter, falcon.Before(field, to))
@@ -205,7 +210,7 @@ func updated(ctx context.Context, c *falcon.Client, filter falcon.FQL, from, to 
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("crowdstrike: alerts updated since %s: %w", from.UTC().Format(time.RFC3339), err)
+			return fmt.Errorf("crowdstrike: alerts with a %s after %s: %w", field, from.UTC().Format(time.RFC3339), err)
 		}
 		// An error beside a page comes after its rows, so at most a page behind.
 		if page = append(page, a); len(page) >= 2*alertsPage {

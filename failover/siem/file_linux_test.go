@@ -13,7 +13,7 @@ import (
 // A real full disk: the spool, the dead letters and the files are on it. Nothing is
 // lost, and it goes on by itself when the oldest files are taken away.
 func TestATmpfsThatIsFull(t *testing.T) {
-	dir := t.TempDir()
+	dir := memory(t)
 	if err := syscall.Mount("siem", dir, "tmpfs", 0, "size=4m"); err != nil {
 		t.Skipf("no tmpfs here: %v", err)
 	}

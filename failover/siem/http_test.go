@@ -250,7 +250,7 @@ func TestAPoisonRowIsOneDeadLetterAndNoOtherRowIsLost(t *testing.T) {
 			}
 			return `{}`
 		}}
-		dir := t.TempDir()
+		dir := memory(t)
 		_, stop := running(t, Config{Dir: dir, Sources: []Source{src}, Sinks: member1(newHTTP(t, cfg))})
 		defer stop()
 		time.Sleep(time.Minute)
@@ -277,7 +277,7 @@ func TestATooLargeBatchIsHalved(t *testing.T) {
 			return false
 		})
 		src := &toySource{name: "toy", feeds: []string{"0"}, until: 1000, batch: 500}
-		dir := t.TempDir()
+		dir := memory(t)
 		_, stop := running(t, Config{Dir: dir, Sources: []Source{src}, Sinks: member1(newHTTP(t, cfg))})
 		defer stop()
 		time.Sleep(time.Minute)
@@ -304,7 +304,7 @@ func TestRetryAfterIsObeyedByAllSendersTogether(t *testing.T) {
 				return false
 			})
 			src := &toySource{name: "toy", feeds: []string{"0", "1", "2", "3"}, until: 1000, batch: 10, every: 500 * time.Millisecond}
-			dir := t.TempDir()
+			dir := memory(t)
 			_, stop := running(t, Config{Dir: dir, Sources: []Source{src}, Sinks: member1(newHTTP(t, cfg)), Senders: 4})
 			defer stop()
 			time.Sleep(10 * time.Minute)

@@ -140,7 +140,7 @@ func (p *Poll) poll(ctx context.Context, in *Intake, m *pollMemory) (more bool, 
 	if ctx.Err() != nil {
 		return false, context.Cause(ctx) // a list may end with it, too
 	}
-	m.forget()
+	m.forget(since)
 	b.cut(pollBytes)
 	return b.more, p.put(ctx, in, m, b.changes)
 }

@@ -44,6 +44,7 @@ func (p *Pump) run(ctx context.Context) error {
 }
 
 func (p *Pump) readAll(ctx context.Context) {
+	defer p.watch.reading()()
 	var wg sync.WaitGroup
 	for _, s := range p.config.Sources {
 		wg.Go(func() { p.read(ctx, s) })
