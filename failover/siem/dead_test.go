@@ -82,6 +82,23 @@ func TestALetterIsReadAsItWasBuried(t *testing.T) {
 	})
 }
 
+func TestTheStatusTellsThatALetterWaitsForRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := opened(t, Config{Dir: t.TempDir(), Sinks: members(&toySink{})})
+		p.dead.limit = 100
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		for i := range 2 {
+			if err := p.bury(ctx, DeadLetter{Reason: "r", Raw: "some text that is long enough"}); (err != nil) != (i == 1) {
+				t.Error(i, err)
+			}
+			if disk := p.Status().Spool.Disk; strings.Contains(disk, "the files are at their limit") != (i == 1) {
+				t.Errorf("%d: %q", i, disk)
+			}
+		}
+	})
+}
+
 func TestADamagedLetterIsNamedAndTheOthersAreRead(t *testing.T) {
 	dir := memory(t)
 	if err := os.MkdirAll(deadDir(dir), 0o700); err != nil {

@@ -17,14 +17,16 @@ import (
 	"time"
 )
 
+// failing is how many of the next operations fail.
+type failing struct{ writes, syncs, truncates int }
+
 // brittle is a disk whose files fail as they are told.
 type brittle struct {
+	failing
 	mu                      sync.Mutex
 	full                    bool  // after room bytes more
 	room                    int64 // bytes
-	writes, syncs           int   // of these the next ones fail
-	truncates               int
-	begun, synced, unsynced int // files begun, good syncs, writes since the last
+	begun, synced, unsynced int   // files begun, good syncs, writes since the last
 }
 
 type brittleFile struct {
@@ -176,15 +178,15 @@ func TestALineIsSyncedBeforeItCounts(t *testing.T) {
 
 func TestAFailedWriteLeavesNothing(t *testing.T) {
 	for name, test := range map[string]struct {
-		fail  *brittle
+		fail  failing
 		err   bool
 		files int
 	}{
-		"write":              {&brittle{writes: 1}, false, 1},
-		"write for good":     {&brittle{writes: 99}, true, 1},
-		"sync":               {&brittle{syncs: 1}, false, 2},
-		"sync for good":      {&brittle{syncs: 99}, true, 1},
-		"write and truncate": {&brittle{writes: 1, truncates: 1}, false, 2},
+		"write":              {failing{writes: 1}, false, 1},
+		"write for good":     {failing{writes: 99}, true, 1},
+		"sync":               {failing{syncs: 1}, false, 2},
+		"sync for good":      {failing{syncs: 99}, true, 1},
+		"write and truncate": {failing{writes: 1, truncates: 1}, false, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := &brittle{}
@@ -194,7 +196,7 @@ func TestAFailedWriteLeavesNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 			d.set(func(d *brittle) {
-				d.writes, d.syncs, d.truncates = test.fail.writes, test.fail.syncs, test.fail.truncates
+				d.failing = test.fail
 			})
 			err := l.write(t.Context(), append(jsonLine(1), jsonLine(2)...))
 			if (err != nil) != test.err || (l.waiting() != nil) != test.err {
@@ -392,6 +394,7 @@ func TestAFileThatWasTakenAwayIsNotWritten(t *testing.T) {
 		if err := l.write(t.Context(), jsonLine(0)); err != nil {
 			t.Fatal(err)
 		}
+		taken := l.path + ".old"
 		if err := take(l.path); err != nil {
 			t.Fatal(err)
 		}
@@ -402,6 +405,9 @@ func TestAFileThatWasTakenAwayIsNotWritten(t *testing.T) {
 		}
 		if got := inFiles(t, dir); !slices.Equal(got, count(2)) {
 			t.Errorf("%s: %v", name, got)
+		}
+		if b, _ := os.ReadFile(taken); name == "moved" && string(b) != string(jsonLine(0)) {
+			t.Errorf("what was taken away went on: %q", b)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package siem
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -73,7 +74,7 @@ type SpoolStatus struct {
 	Oldest time.Time `json:"oldest,omitzero"`
 	// Full is since when sources wait for room; zero: none does.
 	Full time.Time `json:"full,omitzero"`
-	Disk string    `json:"disk,omitempty"` // what is wrong with it but that it is full
+	Disk string    `json:"disk,omitempty"` // what is wrong with it but that it is full, or why a dead letter waits
 }
 
 const (
@@ -99,7 +100,7 @@ func (p *Pump) Status() Status {
 		}
 	}
 	why, disk, since := p.health.standing()
-	s.Delivery.Why, s.Delivery.Since, s.Spool.Disk = cut(why), since, cut(disk)
+	s.Delivery.Why, s.Delivery.Since, s.Spool.Disk = cut(why), since, cut(cmp.Or(disk, p.dead.waiting()))
 	stats := p.spool.Stats()
 	s.Delivery.Events = int64(stats.Events[live])
 	s.Spool.Bytes, s.Spool.Max, s.Spool.Drained = stats.Bytes, p.config.MaxBytes, drained(stats)
