@@ -94,7 +94,7 @@ func TestAnAlertOfTheAPIHasTheSameColumns(t *testing.T) {
 		"DataDomains": `["Endpoint"]`, "Unmapped": `{"os_name":"Windows","quarantined":true,"brand_new":{"n":12345678901234567890}}`,
 	})
 	row = rowOf(t, AlertType, apiAlert, detectionsSchema)
-	wantColumns(t, row, map[string]string{"DetectionType": `"ldt"`, "AlertType": ``, "OsName": `"Windows"`, "Quarantined": `true`, "Unmapped": `{"brand_new":{"n":12345678901234567890}}`})
+	wantColumns(t, row, map[string]string{"DetectionType": `"ldt"`, "AlertType": ``, "OsName": `"Windows"`, "Quarantined": `true`, "Unmapped": `{"tags":["a","b"],"brand_new":{"n":12345678901234567890}}`})
 }
 
 // Azure Monitor would make null of it and say nothing.
