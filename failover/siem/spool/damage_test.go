@@ -96,6 +96,7 @@ func sound(t *testing.T, d *faultDisk, config Config, chunks []Chunk, what strin
 }
 
 func damaged(t *testing.T, config Config, change func(b []byte, at int) []byte) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		d, chunks := filled(t, config)
 		for _, name := range slices.Sorted(maps.Keys(d.names)) { // quarantine too

@@ -126,6 +126,10 @@ func (d *faultDisk) kill() *faultDisk {
 func (d *faultDisk) clone() *faultDisk {
 	c := newDisk()
 	for name, n := range d.names {
+		if name == reserveName { // large, and never changed in place
+			c.names[name], c.kept[name] = n, n
+			continue
+		}
 		m := &inode{data: slices.Clone(n.data), synced: slices.Clone(n.data)}
 		c.names[name], c.kept[name] = m, m
 	}

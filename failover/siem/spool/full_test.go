@@ -353,6 +353,7 @@ func TestGroupThatDoesNotFitIsSplit(t *testing.T) {
 // The disk is full from any operation on, as a write or only a sync tells, until it
 // has room again: Append says so and then goes on, without being opened again.
 func TestFullAtEveryOperation(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		for _, lazy := range []bool{false, true} {
 			for k, hit := 1, true; hit; k++ {
