@@ -16,7 +16,8 @@
 //
 //	events_per_s       between the first event sent and the last that arrived
 //	cpu_s_per_million  user and system time of the contender, its start included
-//	peak_rss_mb        the highest mark of its resident memory; 0 where there is no /proc
+//	peak_rss_mb        the highest mark of its resident memory; 0 where there is no /proc.
+//	                   The collector maps its queue's file, which counts when it is read
 //	lost               events that did not arrive although everything had time to
 //	duplicates         rows that arrived again
 //	p99_freshness_ms   from an event's creation to its acknowledgement; without -rate
@@ -27,6 +28,8 @@
 //	throughput   all is well
 //	poison       one event is refused with 400 whatever it is sent with
 //	kill         kill -9 at a random point under load, and started again: -kills times
+//	             (others than jurymast three times). What had been pushed into the
+//	             collector's socket is gone with it: no push without a cursor is safe
 //	kill-outage  the same in an outage of the sink at 20,000 events a second
 //	full         the state is on a disk of 60 MB, which an outage of 12 s at 40,000
 //	             events a second fills (needs root)
