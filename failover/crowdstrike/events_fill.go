@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"math"
 	"slices"
@@ -244,24 +245,7 @@ func (p *reread) alerts(ctx context.Context, s *events, f *filling, put map[stri
 		f.note("when it happened is not known, so that alerts could not be read instead")
 		return nil
 	}
-	count := 0
-	err := listAlerts(ctx, s.c, falcon.FQL{}, raised, from.Add(-alertMargin), to.Add(alertMargin), reading{
-		unreadable: func(row *falcon.RowError) error {
-			return p.in.Unreadable(ctx, p.feed, 0, row.Raw, row)
-		},
-		alerts: func(page []falcon.Alert) error {
-			var events []siem.Event
-			for i := range page {
-				if e := alertEvent(&page[i]); !put[e.ID] {
-					put[e.ID] = true
-					p.count(f, p.next+uint64(len(events)))
-					events = append(events, e)
-				}
-			}
-			count += len(page)
-			return p.put(ctx, events)
-		},
-	})
+	count, err := p.instead(ctx, f, alerts(ctx, s.c, falcon.FQL{}, raised, from.Add(-alertMargin), to.Add(alertMargin)), put)
 	switch {
 	case err == nil:
 	case resilience.Of(err).Class == resilience.Denied:
@@ -276,6 +260,35 @@ func (p *reread) alerts(ctx context.Context, s *events, f *filling, put map[stri
 	f.note(fmt.Sprintf("%d alerts that were raised from %s to %s were read instead; events of other kinds are lost",
 		count, from.UTC().Format(time.RFC3339), to.UTC().Format(time.RFC3339)))
 	return nil
+}
+
+// instead puts the alerts that were not put yet, and counts all.
+func (p *reread) instead(ctx context.Context, f *filling, list iter.Seq2[siem.Change, error], put map[string]bool) (count int, err error) {
+	var events []siem.Event
+	for c, err := range list {
+		switch {
+		case err != nil:
+			return count, err
+		case c.Err != nil:
+			if err := p.in.Unreadable(ctx, p.feed, 0, c.Raw, c.Err); err != nil {
+				return count, err
+			}
+			continue
+		}
+		count++
+		if e := c.Event(); !put[e.ID] {
+			put[e.ID] = true
+			p.count(f, p.next+uint64(len(events)))
+			events = append(events, e)
+		}
+		if len(events) >= alertsPage {
+			if err := p.put(ctx, events); err != nil {
+				return count, err
+			}
+			events = nil
+		}
+	}
+	return count, p.put(ctx, events)
 }
 
 func (f *filling) note(text string) {

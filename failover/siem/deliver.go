@@ -156,7 +156,7 @@ func (s *sender) send(ctx context.Context, l *load) (elsewhere bool, err error) 
 
 const (
 	firstWait = time.Second
-	maxWait   = 30 * time.Second
+	maxWait   = 10 * time.Second
 )
 
 // answer is what a sink said of a batch: a receipt, or that its rows are at fault.
