@@ -94,7 +94,6 @@ func (p *program) run(ctx context.Context) (err error) {
 func (p *program) story(ctx context.Context) {
 	tick := time.NewTicker(max(p.o.every, time.Microsecond))
 	defer tick.Stop()
-	heal := func() {}
 	for i := range p.o.events {
 		select {
 		case <-tick.C:
@@ -103,7 +102,7 @@ func (p *program) story(ctx context.Context) {
 		}
 		if i == p.o.events/3 && p.o.outage > 0 {
 			fmt.Fprintf(p.out, "the sink is down for %v\n", p.o.outage)
-			heal = p.sim.azure.Faults().Add(fault.Rule{Kind: fault.Status, Status: http.StatusServiceUnavailable, Path: "/dataCollectionRules"})
+			heal := p.sim.azure.Faults().Add(fault.Rule{Kind: fault.Status, Status: http.StatusServiceUnavailable, Path: "/dataCollectionRules"})
 			time.AfterFunc(p.o.outage, heal)
 		}
 		p.sim.falcon.Publish(i%2, "EppDetectionSummaryEvent", detection(i))

@@ -99,7 +99,7 @@ func (p *Pump) Status() Status {
 			s.Gaps++
 		}
 	}
-	why, disk, since := p.health.standing()
+	since, why, disk := p.health.standing()
 	s.Delivery.Why, s.Delivery.Since, s.Spool.Disk = cut(why), since, cut(cmp.Or(disk, p.dead.waiting()))
 	stats := p.spool.Stats()
 	s.Delivery.Events = int64(stats.Events[live])
