@@ -74,10 +74,8 @@ func (s *events) Read(ctx context.Context, in *siem.Intake) error {
 	return p.read(ctx, s.c, falcon.StreamConfig{
 		AppID: s.cfg.AppID, EventTypes: s.cfg.EventTypes, Newest: s.cfg.Newest,
 		Cursor: func(partition int) (int64, bool) {
-			if offset, ok := in.Cursor(strconv.Itoa(partition)); ok {
-				return int64(offset), true
-			}
-			return s.first(partition)
+			stored, ok := in.Cursor(strconv.Itoa(partition))
+			return s.after(partition, stored, ok)
 		},
 		Handle: func(ctx context.Context, events []falcon.Event) error {
 			s.note(events)
@@ -92,7 +90,11 @@ const (
 	fillSuffix = "-fill"
 )
 
-func (s *events) first(partition int) (int64, bool) {
+// after is where to begin: behind what is stored.
+func (s *events) after(partition int, stored uint64, ok bool) (int64, bool) {
+	if ok {
+		return int64(stored), true
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	before, ok := s.begun[partition]
