@@ -28,7 +28,6 @@ type collector struct {
 	*sim.Server
 	mu     sync.Mutex
 	ids    []string
-	tables []string                                                                  // Content-Types
 	answer func(w http.ResponseWriter, r *http.Request, rows []json.RawMessage) bool // true: it has answered
 }
 
