@@ -238,6 +238,29 @@ func TestLeaseIsGivenBackAtTheEnd(t *testing.T) {
 	})
 }
 
+// Its own spool ends before what others have delivered since.
+func TestLeaseWhoComesBackReadsOnBehindTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src, shared := toy(), kv.NewMemory()
+		dirs := []string{memory(t), memory(t)}
+		var all []*station
+		for i := range 6 {
+			s := &station{store: badStore{Store: shared}}
+			s.start(t, src, fmt.Sprint("host-", i%2), dirs[i%2])
+			all = append(all, s)
+			time.Sleep(time.Minute)
+			if i < 5 {
+				s.stop()
+			}
+		}
+		time.Sleep(10 * time.Minute)
+		alone(t, all)
+		if n := complete(t, src, all); n != 0 {
+			t.Errorf("%d copies", n)
+		}
+	})
+}
+
 func TestLeaseWithoutTheStoreNobodyTakesOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := toy()
@@ -426,14 +449,12 @@ func TestLeaseKnowsWhereAFeedBegan(t *testing.T) {
 		a.set(func(*Batch) (Receipt, error) { return Receipt{}, errors.New("503") })
 		stopA := open(&a, &storeA, "a")
 		defer stopA()
-		time.Sleep(time.Second)
+		time.Sleep(leaseTTL/3 + 500*time.Millisecond) // it has been renewed
 		storeA.how.Store(storeRefuses)
-		now.Store(101) // it cannot be promised to anybody
-		time.Sleep(3 * time.Second)
+		now.Store(103) // the first of them cannot be promised to anybody
+		time.Sleep(2 * time.Second)
 		storeA.how.Store(storeWell)
-		time.Sleep(2 * time.Second)
-		now.Store(103)
-		time.Sleep(2 * time.Second)
+		time.Sleep(1500 * time.Millisecond)
 		storeA.how.Store(storeRefuses) // before another renewal
 		defer open(&b, &storeB, "b")()
 		time.Sleep(time.Minute)

@@ -270,6 +270,14 @@ func TestPollALongBacklogIsReadInPieces(t *testing.T) {
 			t.Fatalf("change %d is of %v", i, c.Updated)
 		}
 	}
+	// What is dropped must not be passed by something newer that is small enough.
+	b = backlog{}
+	for i, size := range []int{pollBytes - 10_000, pollBytes, pollBytes, 100} {
+		b.add(Change{ID: fmt.Sprint(i), Updated: begin.Add(time.Duration(i) * time.Second), Raw: make(json.RawMessage, size)})
+	}
+	if b.cut(pollBytes); !b.more || len(b.changes) != 1 || b.changes[0].ID != "0" {
+		t.Errorf("%d changes", len(b.changes))
+	}
 	synctest.Test(t, func(t *testing.T) {
 		l, sink := &ledger{}, &toySink{}
 		for i := range 3000 {
