@@ -19,13 +19,13 @@ func logins(e *siem.Event, rows *siem.Rows) error {
 		return crowdstrike.SentinelRows(e, rows)
 	}
 	var line struct {
-		Event struct{ OperationName, UserId string }
+		Event struct{ OperationName, UserID string }
 	}
 	if err := json.Unmarshal(e.Raw, &line); err != nil {
 		return err // to the dead letters
 	}
 	row, err := json.Marshal(map[string]any{
-		"TimeGenerated": e.Time, "JurymastId": e.ID, "User": line.Event.UserId, "What": line.Event.OperationName,
+		"TimeGenerated": e.Time, "JurymastId": e.ID, "User": line.Event.UserID, "What": line.Event.OperationName,
 	})
 	if err != nil {
 		return err
