@@ -97,6 +97,12 @@ func TestAnAlertOfTheAPIHasTheSameColumns(t *testing.T) {
 	wantColumns(t, row, map[string]string{"DetectionType": `"ldt"`, "AlertType": ``, "OsName": `"Windows"`, "Quarantined": `true`, "Unmapped": `{"tags":["a","b"],"brand_new":{"n":12345678901234567890}}`})
 }
 
+// A line of any order, with an event too many: the first one counts, the other is kept.
+func TestALineOfAnotherForm(t *testing.T) {
+	row := rowOf(t, eppEvent, ` {"x":1,"event": {"Name":"a"},"event":{"Name":"b"} , "metadata":{"customerIDString":"c"}} `, alertsSchema)
+	wantColumns(t, row, map[string]string{"Name": `"a"`, "Cid": `"c"`, "Unmapped": `{"x":1,"event":{"Name":"b"},"metadata":{"customerIDString":"c"}}`})
+}
+
 // Azure Monitor would make null of it and say nothing.
 func TestWhatDoesNotFitItsColumnIsUnmapped(t *testing.T) {
 	for field, want := range map[string]map[string]string{
