@@ -308,7 +308,7 @@ func TestWhatACrashLeavesOfALineIsCut(t *testing.T) {
 
 func TestALongTornLineIsCut(t *testing.T) {
 	for _, n := range []int{60 << 10, 64<<10 - 8, 64 << 10, 64<<10 + 1, 300 << 10, 2 << 20} {
-		for _, tail := range []string{strings.Repeat("x", n), strings.Repeat("\x00", n), strings.Repeat("x\x00", n/2) + "\n"} {
+		for _, tail := range []string{strings.Repeat("x", n), strings.Repeat("\x00", n), strings.Repeat("x\x00", n/2) + "\n", "\x00" + strings.Repeat("x", n) + "\n"} {
 			for _, before := range []string{"", "{\"n\":0}\n"} {
 				size, err := wholeLines(strings.NewReader(before+tail), int64(len(before)+len(tail)))
 				if err != nil || int(size) != len(before) {
