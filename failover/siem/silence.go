@@ -150,9 +150,10 @@ func (w *watch) put(feed string, t *tally) {
 }
 
 // base is from when on a pause counts: when it was heard, or could be again. Zero if
-// that is not known. The caller holds w.mu.
+// that is not known: what is heard for the first time has had no pause. The caller
+// holds w.mu.
 func (w *watch) base(r *rhythm, excused time.Time) time.Time {
-	if w.begun.IsZero() {
+	if w.begun.IsZero() || r.last.IsZero() {
 		return time.Time{}
 	}
 	return later(later(later(r.last, w.begun), w.held), excused)
