@@ -143,8 +143,7 @@ func (e *pausedError) Failure() resilience.Failure {
 	return resilience.Failure{Class: resilience.Throttled, Sent: resilience.NotSent, RetryAfter: e.left}
 }
 
-// stamp finds a row's TimeGenerated and JurymastId, zero if they are not there or no
-// strings.
+// stamp finds a row's TimeGenerated and JurymastId, zero if they are not there.
 func stamp(row json.RawMessage) (at time.Time, id string) {
 	text := jsonscan.Text(row)
 	i, more := text.Open(text.Space(0), '}')
@@ -156,13 +155,10 @@ func stamp(row json.RawMessage) (at time.Time, id string) {
 		}
 		switch string(name) {
 		case `"TimeGenerated"`:
-			var s string
-			if json.Unmarshal(text[begin:end], &s) == nil {
-				at, _ = time.Parse(time.RFC3339, s)
-			}
+			at, _ = time.Parse(time.RFC3339, string(jsonscan.Content(text[begin:end])))
 			found++
 		case `"JurymastId"`:
-			_ = json.Unmarshal(text[begin:end], &id)
+			id = string(jsonscan.Content(text[begin:end]))
 			found++
 		}
 		i, more = text.Next(end, '}')

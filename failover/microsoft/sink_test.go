@@ -133,8 +133,13 @@ func pump(t *testing.T, c *azure.Client, cfg microsoft.SinkConfig, events given,
 
 func pumpTo(t *testing.T, m failover.Member[siem.Sink], events siem.Source, during time.Duration) (dead string) {
 	t.Helper()
+	return pumpMapped(t, m, events, textual, during)
+}
+
+func pumpMapped(t *testing.T, m failover.Member[siem.Sink], events siem.Source, mapping siem.Mapping, during time.Duration) (dead string) {
+	t.Helper()
 	dir := t.TempDir()
-	p, err := siem.Open(siem.Config{Dir: dir, Sources: []siem.Source{events}, Sinks: []failover.Member[siem.Sink]{m}, Mapping: textual})
+	p, err := siem.Open(siem.Config{Dir: dir, Sources: []siem.Source{events}, Sinks: []failover.Member[siem.Sink]{m}, Mapping: mapping})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,7 +18,7 @@ type delivery struct {
 	pump  *Pump
 	queue *queue
 
-	take sync.Mutex // a load is taken and enrolled as one
+	take chan struct{} // held while a load is taken and enrolled, as one
 	mu   sync.Mutex
 	way  []*load // taken and not acknowledged yet, in order
 }
@@ -86,8 +86,8 @@ func (d *delivery) sendAll(ctx context.Context) error {
 }
 
 func (d *delivery) next(ctx context.Context) (*load, error) {
-	d.take.Lock()
-	defer d.take.Unlock()
+	d.take <- struct{}{}
+	defer func() { <-d.take }()
 	l, err := d.queue.pop(ctx)
 	if err != nil {
 		return nil, err
@@ -156,7 +156,7 @@ func (s *sender) send(ctx context.Context, l *load) (elsewhere bool, err error) 
 
 const (
 	firstWait = time.Second
-	maxWait   = 30 * time.Second
+	maxWait   = 10 * time.Second
 )
 
 // answer is what a sink said of a batch: a receipt, or that its rows are at fault.

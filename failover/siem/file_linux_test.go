@@ -13,8 +13,8 @@ import (
 // A real full disk: the spool, the dead letters and the files are on it. Nothing is
 // lost, and it goes on by itself when the oldest files are taken away.
 func TestATmpfsThatIsFull(t *testing.T) {
-	dir := t.TempDir()
-	if err := syscall.Mount("siem", dir, "tmpfs", 0, "size=8m"); err != nil {
+	dir := memory(t)
+	if err := syscall.Mount("siem", dir, "tmpfs", 0, "size=4m"); err != nil {
 		t.Skipf("no tmpfs here: %v", err)
 	}
 	defer func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) }()

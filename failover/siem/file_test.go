@@ -56,13 +56,13 @@ func idsIn(t *testing.T, dir, pattern string) (ids []string) {
 
 func TestEveryTableHasItsFiles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dir := t.TempDir()
+		dir := memory(t)
 		src := &toySource{name: "toy", feeds: []string{"0"}, until: 1000, batch: 50, every: time.Second}
 		m, err := NewFile(FileConfig{Dir: dir, MaxFile: 30_000})
 		if err != nil || m.ID != "file/"+filepath.Base(dir) {
 			t.Fatal(m.ID, err)
 		}
-		_, stop := running(t, Config{Dir: t.TempDir(), Sources: []Source{src}, Sinks: member1(m), Mapping: func(e *Event, rows *Rows) error {
+		_, stop := running(t, Config{Dir: memory(t), Sources: []Source{src}, Sinks: member1(m), Mapping: func(e *Event, rows *Rows) error {
 			if e.Offset%2 == 0 {
 				rows.Add("../a/b", fmt.Appendf(nil, "{\"JurymastID\":%q,\n\"x\":1}", e.ID))
 				return nil
@@ -92,7 +92,7 @@ func TestEveryTableHasItsFiles(t *testing.T) {
 }
 
 func TestAFileGoesOnAfterACrash(t *testing.T) {
-	dir := t.TempDir()
+	dir := memory(t)
 	for i := range 3 {
 		s := newFile(t, FileConfig{Dir: dir})
 		if _, err := s.Send(t.Context(), batchOf("t", fmt.Sprintf(`{"JurymastID":"%d"}`, i))); err != nil {
@@ -120,7 +120,7 @@ func TestAFileGoesOnAfterACrash(t *testing.T) {
 func TestAFullDiskIsNoRefusal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &brittle{full: true, room: 100_000}
-		dir, state := t.TempDir(), t.TempDir()
+		dir, state := memory(t), memory(t)
 		s := newFile(t, FileConfig{Dir: dir})
 		s.cfg.open = d.open
 		src := &toySource{name: "toy", feeds: []string{"0"}, until: 3000, batch: 100, every: time.Second}
@@ -161,7 +161,7 @@ func TestNamesOfFiles(t *testing.T) {
 }
 
 func TestFileConfigSaysWhatIsWrong(t *testing.T) {
-	blocked := filepath.Join(t.TempDir(), "f")
+	blocked := filepath.Join(memory(t), "f")
 	if err := os.WriteFile(blocked, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}

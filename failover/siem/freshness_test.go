@@ -63,7 +63,7 @@ func TestBucketsAreRightToFivePercentFromAMillisecondToThirtyDays(t *testing.T) 
 func TestAStallShowsWhileItLasts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sink := &toySink{}
-		p, stop := running(t, Config{Dir: t.TempDir(), Sources: []Source{late("toy", 0)}, Sinks: members(sink)})
+		p, stop := running(t, Config{Dir: memory(t), Sources: []Source{late("toy", 0)}, Sinks: members(sink)})
 		defer stop()
 		only := func() Freshness {
 			all := p.Freshness()
@@ -102,7 +102,7 @@ func TestAStallShowsWhileItLasts(t *testing.T) {
 func TestFreshnessKeepsSourcesApartAndCountsFromTheEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, stop := running(t, Config{
-			Dir: t.TempDir(), Sinks: members(&toySink{}),
+			Dir: memory(t), Sinks: members(&toySink{}),
 			Sources: []Source{late("old", time.Hour), late("future", -time.Hour), &script{"none", func(ctx context.Context, _ *Intake) error { <-ctx.Done(); return ctx.Err() }}},
 		})
 		defer stop()
@@ -126,7 +126,7 @@ func TestFreshnessKeepsSourcesApartAndCountsFromTheEvent(t *testing.T) {
 func TestWhatAnEarlierProcessLeftWaitsToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sink := &toySink{fail: down}
-		cfg := Config{Dir: t.TempDir(), Sources: []Source{late("toy", time.Hour)}, Sinks: members(sink)}
+		cfg := Config{Dir: memory(t), Sources: []Source{late("toy", time.Hour)}, Sinks: members(sink)}
 		_, stop := running(t, cfg)
 		time.Sleep(10 * time.Minute)
 		stop()
@@ -217,7 +217,7 @@ func TestWhatIsLostInTheSpoolDoesNotWait(t *testing.T) {
 			<-ctx.Done()
 			return ctx.Err()
 		}}
-		p, stop := running(t, Config{Dir: t.TempDir(), Sources: []Source{src}, Sinks: members(&toySink{})})
+		p, stop := running(t, Config{Dir: memory(t), Sources: []Source{src}, Sinks: members(&toySink{})})
 		defer stop()
 		time.Sleep(time.Second)
 		p.fresh.mu.Lock()

@@ -96,10 +96,10 @@ func (h *health) fullSince() (since time.Time) {
 }
 
 // standing is the rest of what it knows.
-func (h *health) standing() (why, disk error, since time.Time) {
+func (h *health) standing() (since time.Time, why, disk error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.why, h.disk, h.since
+	return h.since, h.why, h.disk
 }
 
 // ended forgets who waits: with Run nobody does.

@@ -28,7 +28,6 @@ type collector struct {
 	*sim.Server
 	mu     sync.Mutex
 	ids    []string
-	tables []string                                                                  // Content-Types
 	answer func(w http.ResponseWriter, r *http.Request, rows []json.RawMessage) bool // true: it has answered
 }
 
@@ -250,7 +249,7 @@ func TestAPoisonRowIsOneDeadLetterAndNoOtherRowIsLost(t *testing.T) {
 			}
 			return `{}`
 		}}
-		dir := t.TempDir()
+		dir := memory(t)
 		_, stop := running(t, Config{Dir: dir, Sources: []Source{src}, Sinks: member1(newHTTP(t, cfg))})
 		defer stop()
 		time.Sleep(time.Minute)
@@ -277,7 +276,7 @@ func TestATooLargeBatchIsHalved(t *testing.T) {
 			return false
 		})
 		src := &toySource{name: "toy", feeds: []string{"0"}, until: 1000, batch: 500}
-		dir := t.TempDir()
+		dir := memory(t)
 		_, stop := running(t, Config{Dir: dir, Sources: []Source{src}, Sinks: member1(newHTTP(t, cfg))})
 		defer stop()
 		time.Sleep(time.Minute)
@@ -304,7 +303,7 @@ func TestRetryAfterIsObeyedByAllSendersTogether(t *testing.T) {
 				return false
 			})
 			src := &toySource{name: "toy", feeds: []string{"0", "1", "2", "3"}, until: 1000, batch: 10, every: 500 * time.Millisecond}
-			dir := t.TempDir()
+			dir := memory(t)
 			_, stop := running(t, Config{Dir: dir, Sources: []Source{src}, Sinks: member1(newHTTP(t, cfg)), Senders: 4})
 			defer stop()
 			time.Sleep(10 * time.Minute)
@@ -391,7 +390,7 @@ func TestHTTPConfigSaysWhatIsWrong(t *testing.T) {
 		"without user and fragment":             func(c *HTTPConfig) { c.URL = "/rows" },
 		"HTTPConfig.Format is 2":                func(c *HTTPConfig) { c.Format = 2 },
 		"HTTPConfig.Success has 302":            func(c *HTTPConfig) { c.Success = []int{200, 302} },
-		"has Content-Encoding":                  func(c *HTTPConfig) { c.Header = map[string]Secret{"content-encoding": "zstd"} },
+		"has content-encoding":                  func(c *HTTPConfig) { c.Header = map[string]Secret{"content-encoding": "zstd"} },
 		`HTTPConfig.Header: "X-Key"`:            func(c *HTTPConfig) { c.Header = map[string]Secret{"X-Key": "a\nb"} },
 		`HTTPConfig.Header: "X Key"`:            func(c *HTTPConfig) { c.Header = map[string]Secret{"X Key": "a"} },
 		"HTTPConfig.Policy: resilience: policy": func(c *HTTPConfig) { c.Policy.Retry.Attempts = -1 },

@@ -238,6 +238,29 @@ func TestLeaseIsGivenBackAtTheEnd(t *testing.T) {
 	})
 }
 
+// Its own spool ends before what others have delivered since.
+func TestLeaseWhoComesBackReadsOnBehindTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src, shared := toy(), kv.NewMemory()
+		dirs := []string{memory(t), memory(t)}
+		var all []*station
+		for i := range 6 {
+			s := &station{store: badStore{Store: shared}}
+			s.start(t, src, fmt.Sprint("host-", i%2), dirs[i%2])
+			all = append(all, s)
+			time.Sleep(time.Minute)
+			if i < 5 {
+				s.stop()
+			}
+		}
+		time.Sleep(10 * time.Minute)
+		alone(t, all)
+		if n := complete(t, src, all); n != 0 {
+			t.Errorf("%d copies", n)
+		}
+	})
+}
+
 func TestLeaseWithoutTheStoreNobodyTakesOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := toy()
@@ -359,7 +382,7 @@ func TestLeaseWhoWakesTooLatePutsNothing(t *testing.T) {
 		store := &badStore{Store: kv.NewMemory()}
 		src, sink := stubborn{make(chan error)}, &toySink{}
 		_, stop := running(t, Config{
-			Dir: t.TempDir(), Sources: []Source{src}, Sinks: members(sink),
+			Dir: memory(t), Sources: []Source{src}, Sinks: members(sink),
 			Lease: &Lease{Store: store, Key: "lease", Holder: "a", TTL: time.Minute},
 		})
 		defer stop()
@@ -418,7 +441,7 @@ func TestLeaseKnowsWhereAFeedBegan(t *testing.T) {
 		shared := kv.NewMemory()
 		open := func(sink *toySink, store *badStore, name string) func() {
 			store.Store = shared
-			_, stop := running(t, Config{Dir: t.TempDir(), Sources: []Source{src}, Sinks: members(sink), Lease: &Lease{Store: store, Key: "k", Holder: name}})
+			_, stop := running(t, Config{Dir: memory(t), Sources: []Source{src}, Sinks: members(sink), Lease: &Lease{Store: store, Key: "k", Holder: name}})
 			return stop
 		}
 		var a, b toySink
@@ -426,14 +449,12 @@ func TestLeaseKnowsWhereAFeedBegan(t *testing.T) {
 		a.set(func(*Batch) (Receipt, error) { return Receipt{}, errors.New("503") })
 		stopA := open(&a, &storeA, "a")
 		defer stopA()
-		time.Sleep(time.Second)
+		time.Sleep(leaseTTL/3 + 500*time.Millisecond) // it has been renewed
 		storeA.how.Store(storeRefuses)
-		now.Store(101) // it cannot be promised to anybody
-		time.Sleep(3 * time.Second)
+		now.Store(103) // the first of them cannot be promised to anybody
+		time.Sleep(2 * time.Second)
 		storeA.how.Store(storeWell)
-		time.Sleep(2 * time.Second)
-		now.Store(103)
-		time.Sleep(2 * time.Second)
+		time.Sleep(1500 * time.Millisecond)
 		storeA.how.Store(storeRefuses) // before another renewal
 		defer open(&b, &storeB, "b")()
 		time.Sleep(time.Minute)
@@ -452,7 +473,7 @@ func TestLeaseTouchesNothingElse(t *testing.T) {
 				t.Fatal(err)
 			}
 			s := &station{store: badStore{Store: store}}
-			s.start(t, toy(), "a", t.TempDir())
+			s.start(t, toy(), "a", memory(t))
 			time.Sleep(time.Hour)
 			if e, err := store.Get(t.Context(), "lease"); err != nil || string(e.Value) != value || s.reads() {
 				t.Errorf("%s: %s, %v", name, e.Value, err)
@@ -472,7 +493,7 @@ func TestLeaseErrorsNameTheField(t *testing.T) {
 	} {
 		l := good
 		change(&l)
-		_, err := Open(Config{Dir: t.TempDir(), Sources: []Source{toy()}, Sinks: members(&toySink{}), Lease: &l})
+		_, err := Open(Config{Dir: memory(t), Sources: []Source{toy()}, Sinks: members(&toySink{}), Lease: &l})
 		if err == nil || !strings.Contains(err.Error(), field) {
 			t.Errorf("%s: %v", field, err)
 		}

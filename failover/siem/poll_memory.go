@@ -106,7 +106,15 @@ func (m *pollMemory) has(c *Change) bool {
 	return ok
 }
 
-// forget drops, at the end of a list, what will not be in the next one either.
-func (m *pollMemory) forget() { m.seen = m.again }
+// forget drops, at the end of a list from since on, what will not be in the next one
+// either. A list may also leave out for once what it had before.
+func (m *pollMemory) forget(since time.Time) {
+	for k, offset := range m.seen {
+		if offset >= uint64(max(since.UnixMicro(), 1)) {
+			m.again[k] = offset
+		}
+	}
+	m.seen = m.again
+}
 
 func (m *pollMemory) add(c *Change, offset uint64) { m.seen[markOf(c)] = offset }

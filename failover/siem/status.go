@@ -1,6 +1,7 @@
 package siem
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -9,7 +10,7 @@ import (
 )
 
 // Status is how a pump stands at a moment: a value for status pages, and by String a
-// text for people. What it counts it counts since [Open]. Texts of errors are cut short
+// text for people. What it counts it counts since [Open], unless it says otherwise. Texts of errors are cut short
 // and may quote the other side.
 type Status struct {
 	At time.Time `json:"at"`
@@ -51,6 +52,8 @@ type SourceStatus struct {
 
 // DeliveryStatus is how the delivery stands.
 type DeliveryStatus struct {
+	// Events are those that the spool has given back since Config.Dir was made.
+	Events     int64 `json:"events"`
 	Rows       int64 `json:"rows"`       // accepted by sinks
 	Backfilled int64 `json:"backfilled"` // rows that the primary got later
 	// Acknowledged is when the last batch was.
@@ -71,7 +74,7 @@ type SpoolStatus struct {
 	Oldest time.Time `json:"oldest,omitzero"`
 	// Full is since when sources wait for room; zero: none does.
 	Full time.Time `json:"full,omitzero"`
-	Disk string    `json:"disk,omitempty"` // what is wrong with it but that it is full
+	Disk string    `json:"disk,omitempty"` // what is wrong with it but that it is full, or why a dead letter waits
 }
 
 const (
@@ -96,9 +99,10 @@ func (p *Pump) Status() Status {
 			s.Gaps++
 		}
 	}
-	why, disk, since := p.health.standing()
-	s.Delivery.Why, s.Delivery.Since, s.Spool.Disk = cut(why), since, cut(disk)
+	since, why, disk := p.health.standing()
+	s.Delivery.Why, s.Delivery.Since, s.Spool.Disk = cut(why), since, cut(cmp.Or(disk, p.dead.waiting()))
 	stats := p.spool.Stats()
+	s.Delivery.Events = int64(stats.Events[live])
 	s.Spool.Bytes, s.Spool.Max, s.Spool.Drained = stats.Bytes, p.config.MaxBytes, drained(stats)
 	s.Spool.Oldest, s.Delivery.Acknowledged = p.fresh.waits() // what came since it was drained is in it
 	s.Spool.Full = p.health.fullSince()

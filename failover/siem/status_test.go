@@ -39,7 +39,7 @@ func wants(t *testing.T, p *Pump, problems ...string) {
 
 func TestTheLightIsGreenOnlyIfItRunsAndAllIsWell(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		cfg := Config{Dir: t.TempDir(), Sources: []Source{late("toy", 0)}, Sinks: members(&toySink{}, &toySink{})}
+		cfg := Config{Dir: memory(t), Sources: []Source{late("toy", 0)}, Sinks: members(&toySink{}, &toySink{})}
 		p, err := Open(cfg)
 		if err != nil {
 			t.Fatal(err)
@@ -78,7 +78,7 @@ func TestWhatNoSinkTakesIsRed(t *testing.T) {
 		var log bytes.Buffer
 		sink := &toySink{}
 		p, stop := running(t, Config{
-			Dir: t.TempDir(), Sources: []Source{late("toy", 0)}, Sinks: members(sink),
+			Dir: memory(t), Sources: []Source{late("toy", 0)}, Sinks: members(sink),
 			Logger: slog.New(slog.NewTextHandler(&log, nil)),
 		})
 		defer stop()
@@ -107,7 +107,7 @@ func TestABatchThatHangsIsRed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sink := &hangs{}
 		p, stop := running(t, Config{
-			Dir: t.TempDir(), Sources: []Source{late("toy", 0)}, Timeout: time.Minute,
+			Dir: memory(t), Sources: []Source{late("toy", 0)}, Timeout: time.Minute,
 			Sinks: []failover.Member[Sink]{member("first", sink)},
 		})
 		defer stop()
@@ -141,7 +141,7 @@ func TestAFullSpoolIsRed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
 		p, stop := running(t, Config{
-			Dir: t.TempDir(), Sources: []Source{late("toy", 0)}, Sinks: members(&toySink{}),
+			Dir: memory(t), Sources: []Source{late("toy", 0)}, Sinks: members(&toySink{}),
 			Logger: slog.New(slog.NewTextHandler(&log, nil)),
 		})
 		defer stop()
@@ -172,7 +172,7 @@ func TestAFullSpoolIsRed(t *testing.T) {
 func TestAnotherSinkThanThePrimaryIsRed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		first := &toySink{}
-		p, stop := running(t, Config{Dir: t.TempDir(), Sources: []Source{late("toy", 0)}, Sinks: members(first, &toySink{})})
+		p, stop := running(t, Config{Dir: memory(t), Sources: []Source{late("toy", 0)}, Sinks: members(first, &toySink{})})
 		defer stop()
 		time.Sleep(time.Minute)
 		first.set(down)
@@ -195,7 +195,7 @@ func TestADeadLetterIsRedForAnHour(t *testing.T) {
 			}
 			return ctx.Err()
 		}}
-		p, stop := running(t, Config{Dir: t.TempDir(), Sources: []Source{src}, Sinks: members(&toySink{})})
+		p, stop := running(t, Config{Dir: memory(t), Sources: []Source{src}, Sinks: members(&toySink{})})
 		defer stop()
 		time.Sleep(time.Second)
 		wants(t, p, "1 dead letters, the last one at 2000-01-01 00:00:01Z")
@@ -213,7 +213,7 @@ func TestADeadLetterIsRedForAnHour(t *testing.T) {
 func TestASourceThatIsNeverHeardIsRed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := &script{"toy", func(ctx context.Context, _ *Intake) error { <-ctx.Done(); return ctx.Err() }}
-		p, stop := running(t, Config{Dir: t.TempDir(), Sources: []Source{src}, Sinks: members(&toySink{})})
+		p, stop := running(t, Config{Dir: memory(t), Sources: []Source{src}, Sinks: members(&toySink{})})
 		defer stop()
 		time.Sleep(9 * time.Minute)
 		wants(t, p)
@@ -227,10 +227,10 @@ func TestAStandbyIsNotBlamedForItsSources(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := kv.NewMemory()
 		lease := func(holder string) *Lease { return &Lease{Store: store, Key: "k", Holder: holder} }
-		_, stop := running(t, Config{Dir: t.TempDir(), Sources: []Source{late("toy", 0)}, Sinks: members(&toySink{}), Lease: lease("one")})
+		_, stop := running(t, Config{Dir: memory(t), Sources: []Source{late("toy", 0)}, Sinks: members(&toySink{}), Lease: lease("one")})
 		defer stop()
 		time.Sleep(time.Second)
-		p, stopStandby := running(t, Config{Dir: t.TempDir(), Sources: []Source{late("toy", 0)}, Sinks: members(&toySink{}), Lease: lease("two")})
+		p, stopStandby := running(t, Config{Dir: memory(t), Sources: []Source{late("toy", 0)}, Sinks: members(&toySink{}), Lease: lease("two")})
 		defer stopStandby()
 		time.Sleep(time.Hour)
 		wants(t, p)
@@ -260,7 +260,7 @@ func TestAnOpenGapIsRedUntilItIsClosed(t *testing.T) {
 			<-ctx.Done()
 			return ctx.Err()
 		}}
-		p, stop := running(t, Config{Dir: t.TempDir(), Sources: []Source{src}, Sinks: members(&toySink{})})
+		p, stop := running(t, Config{Dir: memory(t), Sources: []Source{src}, Sinks: members(&toySink{})})
 		defer stop()
 		time.Sleep(time.Second)
 		wants(t, p, "gaps: 1 are open")

@@ -172,7 +172,7 @@ func members(sinks ...*toySink) (out []failover.Member[Sink]) {
 }
 
 // memory is a directory whose syncs cost nothing, for tests with very many of them.
-func memory(t *testing.T) string {
+func memory(t testing.TB) string {
 	dir, err := os.MkdirTemp("/dev/shm", "siem")
 	if err != nil {
 		return t.TempDir()
