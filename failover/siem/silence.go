@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jurymast/jurymast/failover/kv"
 	"github.com/jurymast/jurymast/internal/wait"
 )
 
@@ -66,7 +67,8 @@ const (
 
 // watch knows how often each source speaks.
 type watch struct {
-	pump *Pump
+	pump  *Pump
+	store kv.Store
 
 	mu      sync.Mutex
 	runs    time.Time // when Run began; zero: it does not run

@@ -306,3 +306,39 @@ func FuzzLearned(f *testing.F) {
 		}
 	})
 }
+
+func TestWhatCannotHaveBeenLearnedIsRefused(t *testing.T) {
+	for _, rhythm := range []string{
+		`{"source":"s","beats":-1}`, `{"source":"s","days":-1}`, `{"source":"s","pauses":[[25,1,1,1]]}`, `{"source":"s","pauses":[[-1,1,1,1]]}`,
+		`{"source":"s","pauses":[[1,-1,1,1]]}`, `{"source":"s","pauses":[[1,2592000001,1,1]]}`, `{"source":"s","pauses":[[1,1,-1,1]]}`, `{"source":"s","pauses":[[1,1,1,-1]]}`,
+	} {
+		w := ear("s")
+		all, err := parseLearned([]byte(`{"version":1,"rhythms":[{"source":"s","type":"A"},` + rhythm + `]}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.take(all); !errors.Is(err, errLearned) || len(w.sources) != 0 {
+			t.Errorf("%s: %v, %v", rhythm, err, w.sources)
+		}
+	}
+}
+
+func TestWhatCouldNotBeSavedIsSavedLater(t *testing.T) {
+	w := ear("s")
+	store := kv.NewMemory()
+	w.store = store
+	w.say("A")
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	w.save(gone)
+	if _, err := store.Get(t.Context(), learnedKey); !errors.Is(err, kv.ErrNotFound) {
+		t.Fatal(err)
+	}
+	for range 2 {
+		w.save(t.Context())
+		if _, err := store.Get(t.Context(), learnedKey); err != nil {
+			t.Error(err)
+		}
+		w.say("A")
+	}
+}
