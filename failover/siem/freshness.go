@@ -187,7 +187,7 @@ func (f *freshness) delivered(ctx context.Context, now time.Time, events iter.Se
 			s, of = f.source(feed), feed
 			here = s.slot(minute)
 		}
-		here.add(max(now.Sub(t), 0))
+		here.add(now.Sub(t))
 		s.delivered++
 		s.newest = later(s.newest, t)
 	}

@@ -96,8 +96,9 @@ func parseLearned(value []byte) ([]learnedRhythm, error) {
 }
 
 // load takes in what was learned before, of the sources that there still are.
-func (w *watch) load(ctx context.Context) {
-	e, err := w.pump.state.Get(ctx, learnedKey)
+func (w *watch) load(ctx context.Context, store kv.Store) {
+	w.store = store
+	e, err := w.store.Get(ctx, learnedKey)
 	var all []learnedRhythm
 	switch {
 	case errors.Is(err, kv.ErrNotFound):
@@ -107,7 +108,7 @@ func (w *watch) load(ctx context.Context) {
 		all, err = parseLearned(e.Value)
 	default:
 		if corrupt, ok := errors.AsType[*kv.CorruptError](err); ok && corrupt.Key != "" {
-			err = errors.Join(err, w.pump.state.Delete(ctx, learnedKey, 0))
+			err = errors.Join(err, w.store.Delete(ctx, learnedKey, 0))
 		}
 	}
 	if err == nil {
@@ -150,7 +151,7 @@ func (w *watch) save(ctx context.Context) {
 	if !news {
 		return
 	}
-	rev, err := w.pump.state.Put(ctx, learnedKey, value, w.rev)
+	rev, err := w.store.Put(ctx, learnedKey, value, w.rev)
 	if err == nil {
 		w.rev = rev
 		return
@@ -159,7 +160,7 @@ func (w *watch) save(ctx context.Context) {
 	w.mu.Lock()
 	w.changed = true // for the next time
 	w.mu.Unlock()
-	if e, err := w.pump.state.Get(ctx, learnedKey); err == nil {
+	if e, err := w.store.Get(ctx, learnedKey); err == nil {
 		w.rev = e.Rev // the error did not say whether it was kept
 	}
 }

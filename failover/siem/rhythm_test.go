@@ -97,6 +97,18 @@ func TestARhythmIsNoSilence(t *testing.T) {
 	}
 }
 
+// What comes for the first time after weeks has had no pause of weeks.
+func TestANewTypeIsLearnedAsFastAsAnOldOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := ear()
+		w.beat(t, 21*day, 30*time.Second, func() { w.say("A") })
+		w.beat(t, 2*day, 30*time.Second, func() { w.say("A"); w.say("B") })
+		if begun := w.beat(t, 6*time.Minute, 30*time.Second, func() { w.say("A") }); len(begun) != 1 {
+			t.Errorf("%v", begun)
+		}
+	})
+}
+
 // What had a rhythm and stops is missed, the sooner the denser it was.
 func TestWhatStopsIsMissed(t *testing.T) {
 	for name, tt := range map[string]struct {

@@ -210,7 +210,7 @@ func (p *Pump) open() (err error) {
 	if p.state, err = kv.Open(p.config.Dir); err != nil {
 		return fmt.Errorf("siem: %w", err)
 	}
-	p.watch.load(context.Background())
+	p.watch.load(context.Background(), p.state)
 	if err := p.fresh.prepare(p.meter()); err != nil {
 		return fmt.Errorf("siem: Config.MeterProvider: %w", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jurymast/jurymast/failover/kv"
 	"github.com/jurymast/jurymast/internal/wait"
 )
 
@@ -66,7 +67,8 @@ const (
 
 // watch knows how often each source speaks.
 type watch struct {
-	pump *Pump
+	pump  *Pump
+	store kv.Store
 
 	mu      sync.Mutex
 	runs    time.Time // when Run began; zero: it does not run
@@ -150,9 +152,10 @@ func (w *watch) put(feed string, t *tally) {
 }
 
 // base is from when on a pause counts: when it was heard, or could be again. Zero if
-// that is not known. The caller holds w.mu.
+// that is not known: what is heard for the first time has had no pause. The caller
+// holds w.mu.
 func (w *watch) base(r *rhythm, excused time.Time) time.Time {
-	if w.begun.IsZero() {
+	if w.begun.IsZero() || r.last.IsZero() {
 		return time.Time{}
 	}
 	return later(later(later(r.last, w.begun), w.held), excused)

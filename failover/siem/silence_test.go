@@ -195,7 +195,11 @@ func TestWhatWasLearnedSurvivesARestart(t *testing.T) {
 	}{
 		"as it was": {func(*testing.T, kv.Store) {}, 1},
 		"of another release": {func(t *testing.T, store kv.Store) {
-			overwrite(t, store, `{"version":2,"rhythms":[]}`)
+			e, err := store.Get(t.Context(), learnedKey)
+			if err != nil {
+				t.Error(err)
+			}
+			overwrite(t, store, strings.Replace(string(e.Value), `"version":1`, `"version":2`, 1))
 		}, 0},
 		"no JSON": {func(t *testing.T, store kv.Store) { overwrite(t, store, `{"version":1,"rhythms":[{]`) }, 0},
 		"impossible": {func(t *testing.T, store kv.Store) {
@@ -301,4 +305,40 @@ func FuzzLearned(f *testing.F) {
 			t.Error("it cannot be written again")
 		}
 	})
+}
+
+func TestWhatCannotHaveBeenLearnedIsRefused(t *testing.T) {
+	for _, rhythm := range []string{
+		`{"source":"s","beats":-1}`, `{"source":"s","days":-1}`, `{"source":"s","pauses":[[25,1,1,1]]}`, `{"source":"s","pauses":[[-1,1,1,1]]}`,
+		`{"source":"s","pauses":[[1,-1,1,1]]}`, `{"source":"s","pauses":[[1,2592000001,1,1]]}`, `{"source":"s","pauses":[[1,1,-1,1]]}`, `{"source":"s","pauses":[[1,1,1,-1]]}`,
+	} {
+		w := ear("s")
+		all, err := parseLearned([]byte(`{"version":1,"rhythms":[{"source":"s","type":"A"},` + rhythm + `]}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.take(all); !errors.Is(err, errLearned) || len(w.sources) != 0 {
+			t.Errorf("%s: %v, %v", rhythm, err, w.sources)
+		}
+	}
+}
+
+func TestWhatCouldNotBeSavedIsSavedLater(t *testing.T) {
+	w := ear("s")
+	store := kv.NewMemory()
+	w.store = store
+	w.say("A")
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	w.save(gone)
+	if _, err := store.Get(t.Context(), learnedKey); !errors.Is(err, kv.ErrNotFound) {
+		t.Fatal(err)
+	}
+	for range 2 {
+		w.save(t.Context())
+		if _, err := store.Get(t.Context(), learnedKey); err != nil {
+			t.Error(err)
+		}
+		w.say("A")
+	}
 }

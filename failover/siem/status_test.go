@@ -234,7 +234,11 @@ func TestAStandbyIsNotBlamedForItsSources(t *testing.T) {
 		defer stopStandby()
 		time.Sleep(time.Hour)
 		wants(t, p)
-		if s := p.Status(); s.State != "standby" || !near(s.At.Sub(s.Since), time.Hour) {
+		s := p.Status()
+		if s.Sources[0].Failing, s.Silences = true, []Silence{{Source: "toy"}}; !s.OK() { // from when it was reading
+			t.Errorf("%v", s.Problems())
+		}
+		if s.State != "standby" || !near(s.At.Sub(s.Since), time.Hour) {
 			t.Errorf("%v", s)
 		}
 		stop()
