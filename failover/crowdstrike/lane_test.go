@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -94,7 +95,8 @@ func TestATrickleIsPutTogether(t *testing.T) {
 func TestWhatWaitsIsBounded(t *testing.T) {
 	d := &disk{delay: time.Second}
 	lanes(t, d, func(t *testing.T, p *partitions) {
-		handed, from := 0, 1
+		var handed atomic.Int64
+		from := 1
 		var want []uint64
 		go func() {
 			for from < 10_000 {
@@ -103,12 +105,13 @@ func TestWhatWaitsIsBounded(t *testing.T) {
 					return
 				}
 				want = append(want, numbers...)
-				from, handed = from+50, handed+50
+				from += 50
+				handed.Add(50)
 			}
 		}()
 		synctest.Wait()
-		if handed != 1600 { // 800 KB in the put, 800 KB behind it
-			t.Errorf("%d events are in memory", handed)
+		if n := handed.Load(); n != 1600 { // 800 KB in the put, 800 KB behind it
+			t.Errorf("%d events are in memory", n)
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
@@ -138,6 +141,7 @@ func TestADiskThatFails(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(10 * time.Second)
+		synctest.Wait()
 		if !slices.Equal(d.offsets, want) || p.ctx.Err() != nil {
 			t.Fatalf("put %v, ended with %v", d.offsets, context.Cause(p.ctx))
 		}
@@ -146,6 +150,7 @@ func TestADiskThatFails(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if err := context.Cause(p.ctx); !errors.Is(err, bad) {
 			t.Errorf("ended with %v", err)
 		}
@@ -163,6 +168,7 @@ func TestBadLinesAreBuriedFirst(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second)
+		synctest.Wait()
 		if want := []string{"2 malformed", "0 too long", "1", "3"}; !slices.Equal(d.story, want) {
 			t.Errorf("got %q, want %q", d.story, want)
 		}
