@@ -245,8 +245,8 @@ func TestReplayOfWhatIsStillRefusedLeavesItsLettersAlone(t *testing.T) {
 // A failure in the middle leaves in the files what was not delivered, damaged lines
 // too, and gives up nothing.
 func TestReplayThatIsInterruptedLosesNothing(t *testing.T) {
-	for _, interrupt := range []string{"sink", "context", "disk"} {
-		for _, at := range []int{0, 2, 5} {
+	for interrupt, points := range map[string][]int{"sink": {0, 5}, "context": {2}, "disk": {2}} {
+		for _, at := range points {
 			dir := memory(t)
 			sink := &toySink{}
 			p := opened(t, Config{Dir: dir, Sinks: members(sink)})

@@ -463,3 +463,37 @@ func TestARottenTailIsTold(t *testing.T) {
 		}
 	})
 }
+
+// A chunk that could be read parts two gaps; it says when they were.
+func TestAGapEndsWhereReadingGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, err := Open(Config{Dir: t.TempDir(), Sources: []Source{&toySource{name: "toy"}}, Sinks: members(&toySink{})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = p.Close() }()
+		read := func(n uint64) {
+			at := time.Unix(int64(n), 0)
+			p.expired(t.Context(), &spool.Chunk{Feed: "toy:0", First: n, Last: n, MinTime: at, MaxTime: at}, time.Now())
+		}
+		lose := func(first, last uint64) {
+			p.lost(t.Context(), &spool.GapError{Feed: "toy:0", First: first, Last: last})
+			time.Sleep(time.Second)
+		}
+		read(1)
+		lose(2, 2)
+		lose(3, 4)
+		read(5)
+		lose(6, 7)
+		read(8)
+		gaps := p.Gaps()
+		if len(gaps) != 2 || gaps[0].First != 2 || gaps[0].Last != 4 || gaps[1].First != 6 || gaps[1].Last != 7 {
+			t.Fatalf("%+v", gaps)
+		}
+		for i, g := range gaps {
+			if from, to := []int64{1, 5}[i], []int64{5, 8}[i]; g.From.Unix() != from || g.To.Unix() != to {
+				t.Errorf("%+v", g)
+			}
+		}
+	})
+}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -175,9 +176,9 @@ func TestPollAListThatBreaksOffLosesNothing(t *testing.T) {
 		for i := range 100 {
 			l.change(fmt.Sprint(i), time.Now().Add(time.Duration(i-200)*time.Minute), 0)
 		}
-		broken := true
+		var mended atomic.Bool
 		l.fail = func(row int) error {
-			if row == 50 && broken {
+			if row == 50 && !mended.Load() {
 				return errors.New("503")
 			}
 			return nil
@@ -188,9 +189,7 @@ func TestPollAListThatBreaksOffLosesNothing(t *testing.T) {
 		if n := p.counts.spooled.Load(); n != 0 {
 			t.Errorf("%d events of half a list", n)
 		}
-		l.mu.Lock()
-		broken = false
-		l.mu.Unlock()
+		mended.Store(true)
 		time.Sleep(10 * time.Minute)
 		sameOnce(t, l, sink)
 	})
