@@ -29,21 +29,30 @@ type array struct {
 	longest int
 }
 
-var arrays = sync.Pool{New: func() any {
-	a := &array{}
-	a.zip, _ = gzip.NewWriterLevel(&a.buf, gzipLevel) // fails for no level that there is
-	return a
-}}
+// arrays keeps a few of them for good: a sync.Pool loses them at every other collection,
+// and one of four with the race detector.
+var arrays = make(chan *array, 4)
 
 func newArray() *array {
-	a := arrays.Get().(*array)
+	var a *array
+	select {
+	case a = <-arrays:
+	default:
+		a = &array{}
+		a.zip, _ = gzip.NewWriterLevel(&a.buf, gzipLevel) // fails for no level that there is
+	}
 	a.buf.Reset()
 	a.zip.Reset(&a.buf)
 	a.rows, a.bytes, a.longest = 0, len("[]"), 0
 	return a
 }
 
-func (a *array) free() { arrays.Put(a) }
+func (a *array) free() {
+	select {
+	case arrays <- a:
+	default:
+	}
+}
 
 // add writes a row; a buffer takes everything.
 func (a *array) add(row []byte) {
