@@ -96,7 +96,7 @@ func TestThePrimaryGetsWhatWentElsewhere(t *testing.T) {
 func TestAFullSpoolGivesUpTheBackfillFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		long := fmt.Sprintf(`%x`, noise(3000))
-		src := &toySource{name: "toy", feeds: []string{"0"}, until: 7_000, every: 10 * time.Millisecond, batch: 10, raw: func(feed string, n uint64) string {
+		src := &toySource{name: "toy", feeds: []string{"0"}, until: 10_000, every: 10 * time.Millisecond, batch: 10, raw: func(feed string, n uint64) string {
 			return fmt.Sprintf(`{"n":%d,"text":%q}`, n, long[n%1000:])
 		}}
 		first, second := &toySink{}, &toySink{}
@@ -104,7 +104,7 @@ func TestAFullSpoolGivesUpTheBackfillFirst(t *testing.T) {
 		p, stop := running(t, Config{Dir: memory(t), Sources: []Source{src}, Sinks: members(first, second), Backfill: true, MaxBytes: minBytes})
 		defer stop()
 		time.Sleep(time.Hour)
-		if n := distinct(second.got()); n != 7_000 {
+		if n := distinct(second.got()); n != 10_000 {
 			t.Errorf("the second sink got %d rows", n)
 		}
 		if p.routes.givenUp == 0 {
