@@ -54,6 +54,11 @@ func (b *table) compare(t *testing.T, rows int) {
 			t.Fatal(err)
 		}
 	default:
+		for _, line := range b.lines {
+			if !strings.Contains(was, line) {
+				t.Logf("found: %s", line)
+			}
+		}
 		t.Errorf("%s does not say what was found: run go test -update", readme)
 	}
 }
