@@ -2,8 +2,6 @@ package azure
 
 import (
 	"bytes"
-	"errors"
-	"io"
 	"sync"
 
 	"github.com/klauspost/compress/gzip"
@@ -41,47 +39,3 @@ func (b *body) encode(batch []item) []byte {
 	_ = b.zip.Close()
 	return b.buf.Bytes()
 }
-
-// reader is a request's body over bytes that will be used again. net/http may go on
-// reading a body after the request has ended (an answer can come before the request
-// is written, a deadline in the middle of it); after retire it gets nothing more.
-type reader struct {
-	mu sync.Mutex
-	r  *bytes.Reader
-}
-
-var errRetired = errors.New("the request has ended")
-
-func newReader(b []byte) *reader { return &reader{r: bytes.NewReader(b)} }
-
-// Read copies under the lock: that no part of the bytes is lent out is why there is
-// no WriteTo.
-func (r *reader) Read(p []byte) (int, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.r == nil {
-		return 0, errRetired
-	}
-	return r.r.Read(p)
-}
-
-// Seek begins again, for a request that is repeated with a new token.
-func (r *reader) Seek(offset int64, whence int) (int64, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.r == nil {
-		return 0, errRetired
-	}
-	return r.r.Seek(offset, whence)
-}
-
-// Close does nothing: net/http closes a body that is to be repeated as well.
-func (r *reader) Close() error { return nil }
-
-func (r *reader) retire() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.r = nil
-}
-
-var _ io.ReadSeekCloser = (*reader)(nil)

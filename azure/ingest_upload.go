@@ -5,12 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/jurymast/jurymast/internal/lend"
 	"github.com/jurymast/jurymast/resilience"
 )
 
@@ -229,20 +229,12 @@ func (g *Ingestor) UploadCompressed(ctx context.Context, gz []byte) error {
 	if len(gz) == 0 || len(gz) > maxIngest {
 		return resilience.Misusef("azure %s: the body has %d bytes: want 1 to %d", opIngest, len(gz), maxIngest)
 	}
-	var lent []*reader
-	defer func() {
-		for _, r := range lent {
-			r.retire()
-		}
-	}()
+	lent := lend.New(gz)
+	defer lent.End()
 	r := request{
 		call: g.call, method: http.MethodPost, url: g.url, explain: explainIngest,
-		header: http.Header{"Content-Encoding": {"gzip"}},
-		encoded: func() io.ReadSeekCloser {
-			r := newReader(gz)
-			lent = append(lent, r)
-			return r
-		},
+		header:  http.Header{"Content-Encoding": {"gzip"}},
+		encoded: lent.Reader,
 	}
 	_, err := send(ctx, g.service, r, func(rep *reply) (struct{}, error) {
 		if rep.status != http.StatusNoContent {

@@ -3,9 +3,6 @@ package siem
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
-	"io"
-	"sync"
 )
 
 // ndjson is rows as lines.
@@ -34,43 +31,3 @@ func zipped(text []byte) []byte {
 	_ = a.zip.Close()
 	return bytes.Clone(a.buf.Bytes())
 }
-
-// loan is a request's body that is somebody else's: net/http may go on reading a body
-// after its request has ended, and gets nothing more then.
-type loan struct {
-	mu    sync.Mutex
-	bytes []byte
-	ended bool
-}
-
-var errLoan = errors.New("the request has ended")
-
-func (l *loan) end() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.bytes, l.ended = nil, true
-}
-
-func (l *loan) reader() io.ReadCloser { return &borrower{of: l} }
-
-type borrower struct {
-	of *loan
-	at int
-}
-
-// Read copies under the lock, so that no part of the bytes is lent out.
-func (r *borrower) Read(p []byte) (int, error) {
-	r.of.mu.Lock()
-	defer r.of.mu.Unlock()
-	switch {
-	case r.of.ended:
-		return 0, errLoan
-	case r.at >= len(r.of.bytes):
-		return 0, io.EOF
-	}
-	n := copy(p, r.of.bytes[r.at:])
-	r.at += n
-	return n, nil
-}
-
-func (r *borrower) Close() error { return nil }

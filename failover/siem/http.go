@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/jurymast/jurymast/failover"
+	"github.com/jurymast/jurymast/internal/lend"
 	"github.com/jurymast/jurymast/internal/safe"
 	"github.com/jurymast/jurymast/internal/secret"
 	"github.com/jurymast/jurymast/resilience"
@@ -211,9 +212,9 @@ func (s *httpSink) post(ctx context.Context, body []byte) error {
 	if wait := s.silence(); wait > 0 {
 		return &HTTPError{ID: s.id, RetryAfter: wait}
 	}
-	lent := &loan{bytes: body}
-	defer lent.end()
-	req := s.request(lent).WithContext(ctx)
+	lent := lend.New(body)
+	defer lent.End()
+	req := s.request(lent, len(body)).WithContext(ctx)
 	if err := s.authorize(ctx, req); err != nil {
 		return noToken{fmt.Errorf("HTTPConfig.Authorize: %w", err)}
 	}
@@ -229,15 +230,15 @@ func (s *httpSink) post(ctx context.Context, body []byte) error {
 	return s.judge(req, resp, said)
 }
 
-func (s *httpSink) request(body *loan) *http.Request {
+func (s *httpSink) request(body *lend.Body, size int) *http.Request {
 	u := *s.url
 	kind := "application/json"
 	if s.format == NDJSON {
 		kind = "application/x-ndjson"
 	}
 	req := &http.Request{
-		Method: http.MethodPost, URL: &u, Host: u.Host, Body: body.reader(), ContentLength: int64(len(body.bytes)),
-		GetBody: func() (io.ReadCloser, error) { return body.reader(), nil },
+		Method: http.MethodPost, URL: &u, Host: u.Host, Body: body.Reader(), ContentLength: int64(size),
+		GetBody: func() (io.ReadCloser, error) { return body.Reader(), nil },
 		Header:  http.Header{"Content-Type": {kind}, "User-Agent": {"jurymast"}},
 	}
 	if !s.plain {

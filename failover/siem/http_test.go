@@ -407,17 +407,3 @@ func TestHTTPConfigSaysWhatIsWrong(t *testing.T) {
 		}
 	}
 }
-
-// net/http may read a request's body when the request is over, and the batch with it.
-func TestABodyIsNotReadAfterItsRequest(t *testing.T) {
-	l := &loan{bytes: []byte("hello")}
-	r := l.reader()
-	b := make([]byte, 2)
-	if n, err := r.Read(b); n != 2 || err != nil {
-		t.Error(n, err)
-	}
-	l.end()
-	if n, err := r.Read(b); n != 0 || !errors.Is(err, errLoan) || r.Close() != nil {
-		t.Error(n, err)
-	}
-}
