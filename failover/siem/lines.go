@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/jurymast/jurymast/internal/disk"
@@ -223,7 +222,7 @@ func (l *lines) once(text []byte) error {
 
 // noRoom marks the errors of a disk without room.
 func noRoom(err error) error {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+	if disk.Full(err) {
 		return fmt.Errorf("%w: %w", errNoRoom, err)
 	}
 	return err

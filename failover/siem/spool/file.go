@@ -85,7 +85,7 @@ func readAt(f file, at, n int64) ([]byte, error) {
 
 // full marks the errors of a disk without room.
 func full(err error) error {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+	if disk.Full(err) {
 		return fmt.Errorf("%w: %w", ErrFull, err)
 	}
 	return err
