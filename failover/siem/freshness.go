@@ -119,7 +119,7 @@ func newFreshness() *freshness {
 }
 
 func sourceOf(feed string) string {
-	source, _, _ := strings.Cut(feed, ":")
+	source, _ := sourceFeed(feed)
 	return source
 }
 

@@ -66,8 +66,6 @@ func webPage(h http.Header, text []byte) bool {
 	return bytes.HasPrefix(begin, []byte("<!doctype")) || bytes.HasPrefix(begin, []byte("<html"))
 }
 
-const maxSaid = 300
-
 // quoted is the beginning of what a server said, on one line. Some repeat the
 // request: nothing of its header or query is left in it.
 func quoted(text []byte, req *http.Request) string {
@@ -76,10 +74,7 @@ func quoted(text []byte, req *http.Request) string {
 		s = strings.ReplaceAll(s, secret, "[redacted]")
 	}
 	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) || r == ' ' }), " ")
-	if len(s) > maxSaid {
-		s = strings.ToValidUTF8(s[:maxSaid], "") + "..."
-	}
-	return s
+	return clip(s)
 }
 
 // secrets are the values that the request carried beside what we put there, and their

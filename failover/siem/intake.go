@@ -102,10 +102,7 @@ type packer struct {
 func (w *packer) add(ctx context.Context, e *Event) error {
 	e.id()
 	w.rows.reset()
-	err := func() (err error) {
-		defer safe.Catch(&err, "Config.Mapping")
-		return w.pump.config.Mapping(e, &w.rows)
-	}()
+	err := w.pump.mapped(e, &w.rows)
 	if err == nil {
 		err = w.rows.check()
 	}
@@ -124,6 +121,12 @@ func (w *packer) add(ctx context.Context, e *Event) error {
 	}
 	w.pack.add(e, &w.rows)
 	return nil
+}
+
+// mapped makes the rows of an event; a Mapping that panics has failed.
+func (p *Pump) mapped(e *Event, rows *Rows) (err error) {
+	defer safe.Catch(&err, "Config.Mapping")
+	return p.config.Mapping(e, rows)
 }
 
 // maxEvents of a chunk bounds its list of times.

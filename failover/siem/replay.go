@@ -8,11 +8,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/jurymast/jurymast/internal/disk"
-	"github.com/jurymast/jurymast/internal/safe"
 	"github.com/jurymast/jurymast/resilience"
 )
 
@@ -162,7 +160,7 @@ func (letter *DeadLetter) event() *Event {
 		ID: letter.ID, Offset: letter.Offset, Time: letter.Time, Type: letter.Type,
 		Raw: json.RawMessage(letter.Raw), Feed: letter.Feed,
 	}
-	e.Source, _, _ = strings.Cut(letter.Feed, ":")
+	e.Source = sourceOf(letter.Feed)
 	if e.Time.IsZero() {
 		e.Time = letter.At
 	}
@@ -172,11 +170,6 @@ func (letter *DeadLetter) event() *Event {
 	}
 	e.id()
 	return e
-}
-
-func (p *Pump) mapped(e *Event, rows *Rows) (err error) {
-	defer safe.Catch(&err, "Config.Mapping")
-	return p.config.Mapping(e, rows)
 }
 
 func (r *replayer) send(ctx context.Context) error {

@@ -64,15 +64,8 @@ func openRoutes(ctx context.Context, p *Pump) (*routes, error) {
 			r.spans = r.spans[:n-1]
 		}
 	}
-	r.signal()
+	signal(r.ended)
 	return r, nil
-}
-
-func (r *routes) signal() {
-	select {
-	case r.ended <- struct{}{}:
-	default:
-	}
 }
 
 // delivered hears of every load, in order, before it is acknowledged.
@@ -89,7 +82,7 @@ func (r *routes) delivered(ctx context.Context, l *load) error {
 		r.spans = append(r.spans, span{First: l.first})
 	case !l.elsewhere && going:
 		r.spans[n-1].Last = max(l.first-1, r.spans[n-1].First)
-		r.signal()
+		signal(r.ended)
 	default:
 		return nil
 	}

@@ -121,7 +121,7 @@ func rhythmOf(all map[string]*rhythm, name string, most int) *rhythm {
 
 // heard is a heartbeat, or the beginning of a Put, which is none.
 func (w *watch) heard(feed string, heartbeat bool) {
-	source, name, _ := strings.Cut(feed, ":")
+	source, name := sourceFeed(feed)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := time.Now()
@@ -138,7 +138,7 @@ func (w *watch) put(feed string, t *tally) {
 	if t.all.events == 0 {
 		return
 	}
-	source, name, _ := strings.Cut(feed, ":")
+	source, name := sourceFeed(feed)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := time.Now()

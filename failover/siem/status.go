@@ -145,9 +145,15 @@ func cut(err error) string {
 	if err == nil {
 		return ""
 	}
-	text := err.Error()
-	if len(text) > 300 {
-		text = strings.ToValidUTF8(text[:300], "") + "..."
+	return clip(err.Error())
+}
+
+// maxQuote is how many bytes of somebody else's text are shown.
+const maxQuote = 300
+
+func clip(text string) string {
+	if len(text) > maxQuote {
+		text = strings.ToValidUTF8(text[:maxQuote], "") + "..."
 	}
 	return text
 }
