@@ -258,19 +258,11 @@ func (g *gaps) change(ctx context.Context, id string, do func(*Gap) bool) error 
 
 // save makes a gap durable. The caller holds g.mu, or is the only one.
 func (g *gaps) save(ctx context.Context, r *gapRecord, gap Gap) error {
-	value, err := json.Marshal(gap)
-	if err != nil {
+	var err error
+	if r.rev, err = saveState(ctx, g.store, gapPrefix+gap.ID, gap, r.rev); err != nil {
 		return fmt.Errorf("siem: gap %s: %w", gap.ID, err)
 	}
-	rev, err := g.store.Put(ctx, gapPrefix+gap.ID, value, r.rev)
-	if err != nil {
-		// A write that failed may have been kept: the next one must know its revision.
-		if e, got := g.store.Get(ctx, gapPrefix+gap.ID); got == nil {
-			r.rev = e.Rev
-		}
-		return fmt.Errorf("siem: gap %s: %w", gap.ID, err)
-	}
-	r.rev, r.Gap = rev, gap
+	r.Gap = gap
 	return nil
 }
 

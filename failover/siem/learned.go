@@ -147,32 +147,28 @@ func (w *watch) take(all []learnedRhythm) error {
 
 // save keeps what was learned, if it is news. That it cannot is no reason to stop.
 func (w *watch) save(ctx context.Context) {
-	value, news := w.record()
+	rec, news := w.record()
 	if !news {
 		return
 	}
-	rev, err := w.store.Put(ctx, learnedKey, value, w.rev)
-	if err == nil {
-		w.rev = rev
+	var err error
+	if w.rev, err = saveState(ctx, w.store, learnedKey, rec, w.rev); err == nil {
 		return
 	}
 	w.pump.config.Logger.WarnContext(ctx, "siem: how often the sources speak is not saved", "error", err)
 	w.mu.Lock()
 	w.changed = true // for the next time
 	w.mu.Unlock()
-	if e, err := w.store.Get(ctx, learnedKey); err == nil {
-		w.rev = e.Rev // the error did not say whether it was kept
-	}
 }
 
-func (w *watch) record() (value []byte, news bool) {
+func (w *watch) record() (rec learnedRecord, news bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.changed {
-		return nil, false
+		return rec, false
 	}
 	w.changed = false
-	rec := learnedRecord{Version: learnedVersion}
+	rec.Version = learnedVersion
 	for _, source := range slices.Sorted(maps.Keys(w.sources)) {
 		s := w.sources[source]
 		for _, feed := range slices.Sorted(maps.Keys(s.feeds)) {
@@ -186,6 +182,5 @@ func (w *watch) record() (value []byte, news bool) {
 			rec.Rhythms = append(rec.Rhythms, l)
 		}
 	}
-	value, err := json.Marshal(rec)
-	return value, err == nil // it is numbers, texts and times of our own
+	return rec, true
 }

@@ -84,11 +84,8 @@ func (m *pollMemory) save(ctx context.Context, in *Intake) error {
 	for k, offset := range m.seen {
 		r.Seen = binary.LittleEndian.AppendUint64(append(r.Seen, k[:]...), offset)
 	}
-	value, err := json.Marshal(r)
-	if err == nil {
-		m.rev, err = in.pump.state.Put(ctx, m.key, value, m.rev)
-	}
-	if err != nil {
+	var err error
+	if m.rev, err = saveState(ctx, in.pump.state, m.key, r, m.rev); err != nil {
 		return fmt.Errorf("siem: poll %s: %w", in.source, err)
 	}
 	return nil

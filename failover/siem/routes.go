@@ -90,12 +90,8 @@ func (r *routes) delivered(ctx context.Context, l *load) error {
 }
 
 // save writes what is known to the store. The caller holds r.mu.
-func (r *routes) save(ctx context.Context) error {
-	value, err := json.Marshal(routesRecord{r.spans, r.givenUp})
-	if err == nil {
-		r.rev, err = r.pump.state.Put(ctx, routesKey, value, r.rev)
-	}
-	if err != nil {
+func (r *routes) save(ctx context.Context) (err error) {
+	if r.rev, err = saveState(ctx, r.pump.state, routesKey, routesRecord{r.spans, r.givenUp}, r.rev); err != nil {
 		return fmt.Errorf("siem: what the primary has not got yet: %w", err)
 	}
 	return nil
