@@ -6,13 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/jurymast/jurymast/failover"
 	"github.com/jurymast/jurymast/failover/siem"
 	"github.com/jurymast/jurymast/falcon"
 	"github.com/jurymast/jurymast/internal/jsonscan"
+	"github.com/jurymast/jurymast/internal/wait"
 	"github.com/jurymast/jurymast/resilience"
 )
 
@@ -58,9 +58,8 @@ func HEC(h *falcon.HEC, cfg HECConfig) failover.Member[siem.Sink] {
 type connector struct {
 	h   *falcon.HEC
 	cfg HECConfig
-
-	mu    sync.Mutex
-	until time.Time // Falcon has asked to wait
+	// asked: Falcon has asked to wait.
+	asked wait.Pause
 }
 
 // Send implements siem.Sink.
@@ -68,7 +67,7 @@ func (c *connector) Send(ctx context.Context, b *siem.Batch) (siem.Receipt, erro
 	if c.h == nil {
 		return siem.Receipt{}, resilience.Misusef("crowdstrike: HEC needs a connector, see falcon.NewHEC")
 	}
-	if left := c.left(); left > 0 {
+	if left := c.asked.Left(); left > 0 {
 		return siem.Receipt{}, &pausedError{left}
 	}
 	rows, err := b.All()
@@ -90,7 +89,9 @@ func (c *connector) Send(ctx context.Context, b *siem.Batch) (siem.Receipt, erro
 	if err = c.h.Send(ctx, events...); err == nil {
 		return siem.Receipt{}, nil
 	}
-	c.pause(err)
+	if f := resilience.Of(err); f.Class == resilience.Throttled {
+		c.asked.Extend(f.RetryAfter)
+	}
 	part, sent := errors.AsType[*falcon.HECError](err)
 	switch {
 	case sent && part.Accepted > 0:
@@ -110,25 +111,6 @@ func (c *connector) Send(ctx context.Context, b *siem.Batch) (siem.Receipt, erro
 func refused(err error) bool {
 	api, ok := errors.AsType[*falcon.APIError](err)
 	return ok && (api.Status == http.StatusBadRequest || api.Status == http.StatusRequestEntityTooLarge)
-}
-
-func (c *connector) left() time.Duration {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return time.Until(c.until)
-}
-
-// pause keeps what Falcon has asked for.
-func (c *connector) pause(err error) {
-	f := resilience.Of(err)
-	if f.Class != resilience.Throttled {
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if until := time.Now().Add(f.RetryAfter); until.After(c.until) {
-		c.until = until
-	}
 }
 
 // pausedError says that nothing was sent, because Falcon has asked to wait.

@@ -11,13 +11,13 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/jurymast/jurymast/failover"
 	"github.com/jurymast/jurymast/internal/lend"
 	"github.com/jurymast/jurymast/internal/safe"
 	"github.com/jurymast/jurymast/internal/secret"
+	"github.com/jurymast/jurymast/internal/wait"
 	"github.com/jurymast/jurymast/resilience"
 )
 
@@ -135,9 +135,7 @@ type httpSink struct {
 	policy    *resilience.Policy
 	wire      *resilience.Wire
 	authorize func(context.Context, *http.Request) error // and not the secrets, which %+v would print
-
-	mu    sync.Mutex
-	until time.Time // the server asked for silence until then
+	silence   wait.Pause                                 // the server asked for it
 }
 
 func authorizer(cfg *HTTPConfig) func(context.Context, *http.Request) error {
@@ -209,8 +207,8 @@ func (s *httpSink) body(b *Batch) ([]byte, error) {
 
 // post sends a body once.
 func (s *httpSink) post(ctx context.Context, body []byte) error {
-	if wait := s.silence(); wait > 0 {
-		return &HTTPError{ID: s.id, RetryAfter: wait}
+	if left := s.silence.Left(); left > 0 {
+		return &HTTPError{ID: s.id, RetryAfter: left}
 	}
 	lent := lend.New(body)
 	defer lent.End()
@@ -266,23 +264,8 @@ func (s *httpSink) judge(req *http.Request, resp *http.Response, said []byte) er
 		e.Hint = "check HTTPConfig.Format, or set Plain if it is gzip that is not understood"
 	case e.Status == http.StatusTooManyRequests, e.Status == http.StatusServiceUnavailable:
 		e.RetryAfter = resilience.RetryAfter(resp.Header, time.Now())
-		s.hush(e.RetryAfter)
+		s.silence.Extend(e.RetryAfter)
 	}
 	e.Said = quoted(said, req)
 	return e
-}
-
-// silence is how long the server still wants to be left alone.
-func (s *httpSink) silence() time.Duration {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return time.Until(s.until)
-}
-
-func (s *httpSink) hush(d time.Duration) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if until := time.Now().Add(d); until.After(s.until) {
-		s.until = until
-	}
 }

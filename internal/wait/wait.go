@@ -1,4 +1,4 @@
-// Package wait waits without outliving a context.
+// Package wait waits without outliving a context, and knows how long to.
 package wait
 
 import (

@@ -42,3 +42,26 @@ func TestJitter(t *testing.T) {
 		t.Error("of nothing")
 	}
 }
+
+func TestPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var p Pause
+		if p.Left() > 0 {
+			t.Error("it lasts before it began")
+		}
+		p.Extend(time.Minute)
+		time.Sleep(10 * time.Second)
+		p.Extend(20 * time.Second) // which is no longer
+		if left := p.Left(); left != 50*time.Second {
+			t.Errorf("%v left", left)
+		}
+		p.Extend(time.Hour)
+		if left := p.Left(); left != time.Hour {
+			t.Errorf("%v left", left)
+		}
+		time.Sleep(time.Hour)
+		if left := p.Left(); left > 0 {
+			t.Errorf("%v left", left)
+		}
+	})
+}
