@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/jurymast/jurymast/internal/wait"
 )
 
 // Window is a vendor's quota: at most Calls in any period of Per.
@@ -152,14 +154,7 @@ func (e *quotaError) Failure() Failure {
 // sleep waits for d or for the end of ctx, whose cause it returns.
 func sleep(ctx context.Context, d time.Duration) error {
 	if d <= 0 {
-		return nil
+		return nil // also to a caller that has left: nothing was waited for
 	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	return wait.For(ctx, d)
 }

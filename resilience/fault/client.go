@@ -11,6 +11,8 @@ import (
 	"slices"
 	"syscall"
 	"time"
+
+	"github.com/jurymast/jurymast/internal/wait"
 )
 
 // RoundTripper returns a transport that applies the plan to requests sent
@@ -145,15 +147,8 @@ func closeBody(req *http.Request) {
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
+	if wait.For(ctx, d) != nil {
 		return ctx.Err()
 	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return nil
 }
