@@ -330,6 +330,27 @@ func TestUnreadableEventsHaveIdsOfTheirOwn(t *testing.T) {
 	}
 }
 
+// It comes when all of the file is read, and must not go with it.
+func TestALetterThatComesDuringReplayStays(t *testing.T) {
+	dir := t.TempDir()
+	sink := &toySink{}
+	p := opened(t, Config{Dir: dir, Sinks: members(sink)})
+	bury := func(reason string) {
+		if err := p.bury(t.Context(), DeadLetter{Table: "t", Reason: reason, Row: json.RawMessage(`{}`)}); err != nil {
+			t.Error(err)
+		}
+	}
+	bury("first")
+	sink.set(func(*Batch) (Receipt, error) {
+		bury("second")
+		return Receipt{}, nil
+	})
+	n, err := p.Replay(t.Context(), nil)
+	if l := letters(t, dir); n != 1 || err != nil || len(l) != 1 || l[0].Reason != "second" {
+		t.Errorf("replayed %d, %v, left %+v", n, err, l)
+	}
+}
+
 func TestReplayOneAtATime(t *testing.T) {
 	dir := memory(t)
 	sink := &toySink{}
