@@ -117,7 +117,7 @@ func damaged(t *testing.T, config Config, change func(b []byte, at int) []byte) 
 	})
 }
 
-var hurt = Config{Sinks: []string{"s", "t"}, SegmentBytes: 1500, QuarantineBytes: 1 << 20}
+var hurt = Config{Sinks: []string{"s", "t"}, SegmentBytes: 1000, QuarantineBytes: 1 << 20}
 
 func TestFlippedAtEveryByte(t *testing.T) {
 	damaged(t, hurt, func(b []byte, at int) []byte { b[at] ^= 1 << (at % 8); return b })
