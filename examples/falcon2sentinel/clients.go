@@ -3,14 +3,18 @@ package main
 import (
 	"crypto/tls"
 	"crypto/x509"
+	_ "embed"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/jurymast/jurymast/azure"
 	"github.com/jurymast/jurymast/azure/azuretest"
 	"github.com/jurymast/jurymast/failover"
+	"github.com/jurymast/jurymast/failover/crowdstrike"
 	"github.com/jurymast/jurymast/failover/microsoft"
 	"github.com/jurymast/jurymast/failover/siem"
 	"github.com/jurymast/jurymast/falcon"
@@ -61,13 +65,20 @@ func open(fcfg falcon.Config, acfg azure.Config) (*falcon.Client, *azure.Client,
 	return fc, az, err
 }
 
-// sentinel is the sink.
-func (o *options) sentinel(az *azure.Client, endpoint string) (failover.Member[siem.Sink], error) {
-	rule := o.rule
-	if rule == "" {
-		rule = azuretest.RuleID
+// sink is a data collection rule, and what makes its rows.
+func (o *options) sink(az *azure.Client, endpoint string) (failover.Member[siem.Sink], siem.Mapping, error) {
+	cfg := microsoft.SinkConfig{Endpoint: endpoint, RuleID: o.rule}
+	if o.rule == "" {
+		cfg.RuleID = azuretest.RuleID
 	}
-	return microsoft.Sink(az, microsoft.SinkConfig{Endpoint: endpoint, RuleID: rule, Stream: o.stream})
+	mapping := crowdstrike.SentinelRows
+	if o.tables == "events" {
+		mapping, cfg.Stream = siem.Envelope, o.stream
+	} else {
+		cfg.Streams = crowdstrike.SentinelStreams()
+	}
+	sink, err := microsoft.Sink(az, cfg)
+	return sink, mapping, err
 }
 
 // simulation is both clouds in this process.
@@ -76,21 +87,56 @@ type simulation struct {
 	azure  *azuretest.Server
 }
 
-func newSimulation(stream string) (s simulation, err error) {
+//go:embed azure/azuredeploy.json
+var template []byte
+
+// streams are those that the template's rule declares.
+func streams() (map[string][]azuretest.Column, error) {
+	var t struct {
+		Variables map[string]json.RawMessage
+		Resources []struct {
+			Properties struct {
+				StreamDeclarations map[string]struct{ Columns string }
+			}
+		}
+	}
+	if err := json.Unmarshal(template, &t); err != nil {
+		return nil, fmt.Errorf("azuredeploy.json: %w", err)
+	}
+	out := map[string][]azuretest.Column{}
+	for _, r := range t.Resources {
+		for name, s := range r.Properties.StreamDeclarations {
+			variable := strings.TrimSuffix(strings.TrimPrefix(s.Columns, "[variables('"), "')]")
+			var columns []azuretest.Column
+			if err := json.Unmarshal(t.Variables[variable], &columns); err != nil {
+				return nil, fmt.Errorf("azuredeploy.json: the columns of %s: %w", name, err)
+			}
+			out[name] = columns
+		}
+	}
+	return out, nil
+}
+
+func newSimulation() (s simulation, err error) {
+	declared, err := streams()
+	if err != nil {
+		return s, err
+	}
 	if s.falcon, err = falcontest.NewServer(falcontest.Config{Partitions: 2}); err != nil {
 		return s, err
 	}
-	s.azure, err = azuretest.NewServer(azuretest.Config{Collections: []azuretest.Collection{{Streams: map[string][]azuretest.Column{
-		stream: {
-			{Name: "TimeGenerated", Type: "datetime"}, {Name: "OriginalTime", Type: "datetime"},
-			{Name: "JurymastId", Type: "string"}, {Name: "Source", Type: "string"},
-			{Name: "EventType", Type: "string"}, {Name: "Event", Type: "dynamic"},
-		},
-	}}}})
-	if err != nil {
+	if s.azure, err = azuretest.NewServer(azuretest.Config{Collections: []azuretest.Collection{{Streams: declared}}}); err != nil {
 		s.falcon.Close()
 	}
 	return s, err
+}
+
+// rows are what Azure Monitor has stored.
+func (s simulation) rows() (rows []json.RawMessage) {
+	for _, stream := range crowdstrike.SentinelStreams() {
+		rows = append(rows, s.azure.Rows(azuretest.RuleID, stream)...)
+	}
+	return rows
 }
 
 func (s simulation) clients() (*falcon.Client, *azure.Client, error) {

@@ -35,7 +35,7 @@ func main() {
 // options are the command line.
 type options struct {
 	falconURL, authority, ingestURL, ca string
-	rule, stream, appID                 string
+	rule, tables, stream, appID         string
 	state                               string
 	events                              int
 	every, outage                       time.Duration
@@ -83,7 +83,8 @@ data collection rule.
 	flags.StringVar(&o.ingestURL, "ingest-url", "", "the address of the logs ingestion endpoint")
 	flags.StringVar(&o.ca, "ca", "", "a PEM file with the certificates to trust, instead of the system's")
 	flags.StringVar(&o.rule, "rule", "", "the immutable id of the data collection rule; default the simulator's")
-	flags.StringVar(&o.stream, "stream", "Custom-FalconEvents_CL", "the rule's stream")
+	flags.StringVar(&o.tables, "tables", "", "sentinel: those of the template in the directory azure, with Microsoft's columns for alerts; events: one, with the events as they are; default sentinel, and events with addresses")
+	flags.StringVar(&o.stream, "stream", "Custom-FalconEvents_CL", "with -tables events: the rule's stream")
 	flags.StringVar(&o.appID, "app-id", "jurymast", "the name under which Falcon's stream is read")
 	flags.StringVar(&o.state, "state", "", "the directory of spool, state and dead letters; required but on simulated clouds")
 	flags.IntVar(&o.events, "events", 0, "stop when so many are delivered, since -state was new; default 2,000 on simulated clouds, otherwise never")
@@ -111,6 +112,15 @@ func (o *options) check(rest []string) error {
 		return errors.New("-falcon-url, -azure-authority and -ingest-url go together")
 	case (o.live || o.given()) && o.state == "":
 		return errors.New("-state is missing: name a directory for what must outlive a crash")
+	}
+	switch o.tables {
+	case "sentinel", "events":
+	case "":
+		if o.tables = "sentinel"; !o.live && o.given() {
+			o.tables = "events"
+		}
+	default:
+		return fmt.Errorf("-tables %q: want sentinel or events", o.tables)
 	}
 	if o.events == 0 && !o.live && !o.given() {
 		o.events = 2000

@@ -19,8 +19,6 @@ type meter struct {
 	siem.Sink
 	rows        atomic.Int64
 	first, last atomic.Int64 // acknowledgements, nanoseconds since 1970
-	ended       func()       // when there is enough
-	enough      int64
 }
 
 func (m *meter) Send(ctx context.Context, b *siem.Batch) (siem.Receipt, error) {
@@ -29,9 +27,7 @@ func (m *meter) Send(ctx context.Context, b *siem.Batch) (siem.Receipt, error) {
 		now := time.Now().UnixNano()
 		m.first.CompareAndSwap(0, now)
 		m.last.Store(now)
-		if n := m.rows.Add(int64(b.Rows - len(r.Rejected) - len(r.Unknown))); m.enough > 0 && n >= m.enough {
-			m.ended()
-		}
+		m.rows.Add(int64(b.Rows - len(r.Rejected) - len(r.Unknown)))
 	}
 	return r, err
 }

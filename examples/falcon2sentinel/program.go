@@ -38,7 +38,7 @@ func (p *program) run(ctx context.Context) (err error) {
 		fc, az, err = p.o.clients()
 	} else {
 		var sim simulation
-		if sim, err = newSimulation(p.o.stream); err != nil {
+		if sim, err = newSimulation(); err != nil {
 			return err
 		}
 		defer sim.close()
@@ -60,24 +60,26 @@ func (p *program) run(ctx context.Context) (err error) {
 		defer cancel()
 		err = errors.Join(err, fc.Close(closing), az.Close(closing))
 	}()
-	sink, err := p.o.sentinel(az, endpoint)
+	sink, mapping, err := p.o.sink(az, endpoint)
 	if err != nil {
 		return err
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	p.m = &meter{Sink: sink.Value, enough: int64(p.o.events), ended: stop}
+	p.m = &meter{Sink: sink.Value}
 	sink.Value = p.m
 	pump, err := siem.Open(siem.Config{
 		Dir:     dir,
 		Sources: []siem.Source{crowdstrike.Events(fc, crowdstrike.EventsConfig{AppID: p.o.appID})},
 		Sinks:   []failover.Member[siem.Sink]{sink},
+		Mapping: mapping,
 	})
 	if err != nil {
 		return err
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() { p.progress(ctx, pump) })
+	wg.Go(func() { p.enough(ctx, pump, stop) })
 	if p.sim != nil {
 		wg.Go(func() { p.story(ctx) })
 	}
@@ -92,7 +94,6 @@ func (p *program) run(ctx context.Context) (err error) {
 func (p *program) story(ctx context.Context) {
 	tick := time.NewTicker(max(p.o.every, time.Microsecond))
 	defer tick.Stop()
-	heal := func() {}
 	for i := range p.o.events {
 		select {
 		case <-tick.C:
@@ -101,7 +102,7 @@ func (p *program) story(ctx context.Context) {
 		}
 		if i == p.o.events/3 && p.o.outage > 0 {
 			fmt.Fprintf(p.out, "the sink is down for %v\n", p.o.outage)
-			heal = p.sim.azure.Faults().Add(fault.Rule{Kind: fault.Status, Status: http.StatusServiceUnavailable, Path: "/dataCollectionRules"})
+			heal := p.sim.azure.Faults().Add(fault.Rule{Kind: fault.Status, Status: http.StatusServiceUnavailable, Path: "/dataCollectionRules"})
 			time.AfterFunc(p.o.outage, heal)
 		}
 		p.sim.falcon.Publish(i%2, "EppDetectionSummaryEvent", detection(i))
@@ -119,7 +120,9 @@ func (p *program) progress(ctx context.Context, pump *siem.Pump) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
-		fmt.Fprintf(p.out, "%s%s", pump.Status().Line(), end)
+		st := pump.Status()
+		fmt.Fprintf(p.out, "delivered %d events, %.0f/s; spool %d KB, oldest %v; p99 %v%s", st.Delivery.Events, p.m.perSecond(),
+			st.Spool.Bytes>>10, waiting(st), worst(pump).Round(time.Millisecond), end)
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -128,16 +131,47 @@ func (p *program) progress(ctx context.Context, pump *siem.Pump) {
 	}
 }
 
-// finish says what came of it.
+func waiting(st siem.Status) time.Duration {
+	if st.Spool.Oldest.IsZero() {
+		return 0
+	}
+	return st.At.Sub(st.Spool.Oldest).Round(time.Millisecond)
+}
+
+// worst is the p99 of the source that is least fresh.
+func worst(pump *siem.Pump) (p99 time.Duration) {
+	for _, f := range pump.Freshness() {
+		p99 = max(p99, f.P99)
+	}
+	return p99
+}
+
+// enough ends the program when -events are delivered, since the directory was new: what
+// the spool has given back, so that a program that is killed and started again ends too.
+func (p *program) enough(ctx context.Context, pump *siem.Pump, stop func()) {
+	for p.o.events > 0 && pump.Status().Delivery.Events < int64(p.o.events) {
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return
+		}
+	}
+	if p.o.events > 0 {
+		stop()
+	}
+}
+
+// finish says what came of it: with simulated clouds what Azure Monitor holds, otherwise
+// what the servers have acknowledged.
 func (p *program) finish(pump *siem.Pump) error {
 	r := report{Delivered: p.m.rows.Load(), Simulated: p.sim != nil, EventsPerS: p.m.perSecond(), PeakRSSMB: peakRSS()}
 	r.CPUSPerMillion = perMillion(cpuTime(), r.Delivered)
-	r.Distinct = r.Delivered
-	for _, f := range pump.Freshness() {
-		r.P99FreshnessMS = max(r.P99FreshnessMS, float64(f.P99.Microseconds())/1000)
-	}
+	r.P99FreshnessMS = float64(worst(pump).Microseconds()) / 1000
+	st := pump.Status()
+	r.Distinct = st.Delivery.Events - st.Dead
+	r.Delivered = max(r.Delivered, r.Distinct)
 	if p.sim != nil {
-		rows := p.sim.azure.Rows(azuretest.RuleID, p.o.stream)
+		rows := p.sim.rows()
 		n, err := distinct(rows)
 		if err != nil {
 			return err
@@ -146,7 +180,7 @@ func (p *program) finish(pump *siem.Pump) error {
 	}
 	r.Duplicates = r.Delivered - r.Distinct
 	r.Lost = max(int64(p.o.events)-r.Distinct, 0)
-	fmt.Fprintf(p.out, "delivered %d rows, %d of them copies; missing %d of %d events\n", r.Delivered, r.Duplicates, r.Lost, p.o.events)
+	fmt.Fprintf(p.out, "delivered %d rows, %d of them copies; missing %d of %d events, dead letters %d\n", r.Delivered, r.Duplicates, r.Lost, p.o.events, st.Dead)
 	if p.o.json {
 		text, err := json.Marshal(r)
 		if err != nil {
@@ -155,7 +189,7 @@ func (p *program) finish(pump *siem.Pump) error {
 		fmt.Fprintf(p.out, "%s\n", text)
 	}
 	if r.Lost > 0 {
-		return fmt.Errorf("%d events are not delivered; they are in the spool, or still at Falcon", r.Lost)
+		return fmt.Errorf("%d events are not delivered; they are in the spool, among the dead letters, or still at Falcon", r.Lost)
 	}
 	return nil
 }

@@ -74,10 +74,8 @@ func (s *events) Read(ctx context.Context, in *siem.Intake) error {
 	return p.read(ctx, s.c, falcon.StreamConfig{
 		AppID: s.cfg.AppID, EventTypes: s.cfg.EventTypes, Newest: s.cfg.Newest,
 		Cursor: func(partition int) (int64, bool) {
-			if offset, ok := in.Cursor(strconv.Itoa(partition)); ok {
-				return int64(offset), true
-			}
-			return s.first(partition)
+			stored, ok := in.Cursor(strconv.Itoa(partition))
+			return s.after(partition, stored, ok)
 		},
 		Handle: func(ctx context.Context, events []falcon.Event) error {
 			s.note(events)
@@ -92,7 +90,11 @@ const (
 	fillSuffix = "-fill"
 )
 
-func (s *events) first(partition int) (int64, bool) {
+// after is where to begin: behind what is stored.
+func (s *events) after(partition int, stored uint64, ok bool) (int64, bool) {
+	if ok {
+		return int64(stored), true
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	before, ok := s.begun[partition]
@@ -146,11 +148,7 @@ func (p *partitions) lane(partition int) *lane {
 	if l == nil {
 		l = &lane{feed: strconv.Itoa(partition), filled: make(chan struct{}, 1), taken: make(chan struct{}, 1)}
 		p.lanes[partition] = l
-		p.wg.Go(func() {
-			if err := l.run(p.ctx, p); err != nil {
-				p.stop(err)
-			}
-		})
+		p.wg.Go(func() { p.stop(l.run(p.ctx, p)) })
 	}
 	return l
 }
@@ -243,7 +241,7 @@ func signal(c chan struct{}) {
 	}
 }
 
-// run puts what arrives until ctx ends, or it cannot.
+// run puts what arrives until ctx ends, or it cannot: it ends with an error only.
 func (l *lane) run(ctx context.Context, p *partitions) error {
 	var g group
 	for {

@@ -177,10 +177,13 @@ func TestNewestRemembersWhereItBegan(t *testing.T) {
 	bad := falcon.Event{Offset: 5, Err: errors.New("malformed")}
 	s.note(append([]falcon.Event{bad}, some...))
 	s.note([]falcon.Event{{Offset: 9}})
-	if before, ok := s.first(0); !ok || before != 6 {
-		t.Errorf("it begins behind %d, %v", before, ok)
+	if after, ok := s.after(0, 0, false); !ok || after != 6 {
+		t.Errorf("it begins behind %d, %v", after, ok)
 	}
-	if _, ok := s.first(1); ok {
+	if after, ok := s.after(0, 8, true); !ok || after != 8 {
+		t.Errorf("what is stored does not count: %d, %v", after, ok)
+	}
+	if _, ok := s.after(1, 0, false); ok {
 		t.Error("it knows of a partition that had no event")
 	}
 }

@@ -33,7 +33,7 @@ func refusesRows(rows ...string) func(*Batch) (Receipt, error) {
 
 func TestAPoisonRowIsOneDeadLetterAndBlocksNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dir := t.TempDir()
+		dir := memory(t)
 		src := &toySource{name: "toy", feeds: []string{"0"}, until: 3000, batch: 800}
 		sink := &toySink{}
 		sink.set(refusesRows(`"n":777}`))
@@ -59,7 +59,7 @@ func TestAPoisonRowIsOneDeadLetterAndBlocksNothing(t *testing.T) {
 
 func TestAReceiptNamesRows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dir := t.TempDir()
+		dir := memory(t)
 		src := &toySource{name: "toy", feeds: []string{"0"}, until: 10, batch: 10}
 		sink := &toySink{}
 		sink.set(func(b *Batch) (Receipt, error) {
@@ -105,7 +105,7 @@ func TestASinkIsHeldToItsContract(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				dir := t.TempDir()
+				dir := memory(t)
 				src := &toySource{name: "toy", feeds: []string{"0"}, until: 10, batch: 10}
 				sink := &toySink{}
 				_, stop := running(t, Config{Dir: dir, Sources: []Source{src}, Sinks: []failover.Member[Sink]{member("first", &contrary{sink, wrong, 0})}})
@@ -125,7 +125,7 @@ func TestATableThatTakesNothingIsWaitedFor(t *testing.T) {
 	for _, mended := range []bool{true, false} {
 		t.Run(fmt.Sprint(mended), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				dir := t.TempDir()
+				dir := memory(t)
 				src := &toySource{name: "toy", feeds: []string{"0"}, until: 100, batch: 100}
 				sink := &toySink{}
 				sink.set(func(*Batch) (Receipt, error) { return Receipt{}, fmt.Errorf("%w: no such column", ErrRefused) })
@@ -153,7 +153,7 @@ func TestATableThatTakesNothingIsWaitedFor(t *testing.T) {
 
 func TestAnEventThatCannotBeMapped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dir := t.TempDir()
+		dir := memory(t)
 		src := &toySource{name: "toy", feeds: []string{"0"}, until: 10, batch: 5, raw: func(_ string, n uint64) string {
 			return map[uint64]string{3: `{"cut":`, 4: `[1]`, 5: "{\n\"two\": \"lines\"}", 6: `{"a":1},{"b":2}`, 7: ""}[n] + map[bool]string{true: `{}`}[n < 3 || n > 7]
 		}}

@@ -133,7 +133,7 @@ func TestEncryptedSpool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := &toySource{name: "toy", feeds: []string{"0"}, until: 100, batch: 10}
 		sink := &toySink{}
-		_, stop := running(t, Config{Dir: t.TempDir(), Sources: []Source{src}, Sinks: members(sink), AEAD: box(t, 1)})
+		_, stop := running(t, Config{Dir: memory(t), Sources: []Source{src}, Sinks: members(sink), AEAD: box(t, 1)})
 		defer stop()
 		time.Sleep(time.Minute)
 		if !slices.Equal(sink.got(), expected(src, "0")) {
@@ -149,7 +149,7 @@ func TestChunksAreSmallerThanAzureTakes(t *testing.T) {
 		sink := &toySink{}
 		largest := 0
 		sink.set(func(b *Batch) (Receipt, error) { largest = max(largest, b.Bytes); return Receipt{}, nil })
-		_, stop := running(t, Config{Dir: t.TempDir(), Sources: []Source{src}, Sinks: members(sink)})
+		_, stop := running(t, Config{Dir: memory(t), Sources: []Source{src}, Sinks: members(sink)})
 		defer stop()
 		time.Sleep(time.Minute)
 		if n := len(sink.got()); n != 3000 || largest > maxBatch || largest < maxBatch/2 {

@@ -48,7 +48,7 @@ func opened(t *testing.T, cfg Config) *Pump {
 
 func TestALetterIsReadAsItWasBuried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dir := t.TempDir()
+		dir := memory(t)
 		p := opened(t, Config{Dir: dir, Sinks: members(&toySink{})})
 		want := []DeadLetter{
 			{Feed: "toy:0", Offset: 7, ID: "toy:0:7", Time: time.Date(2026, 11, 24, 1, 2, 3, 4, time.UTC), Type: "Toy", Reason: "a < b & c\n", Raw: "{\"no\":\xff\xfe<\x00}"},
@@ -82,8 +82,25 @@ func TestALetterIsReadAsItWasBuried(t *testing.T) {
 	})
 }
 
+func TestTheStatusTellsThatALetterWaitsForRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := opened(t, Config{Dir: t.TempDir(), Sinks: members(&toySink{})})
+		p.dead.limit = 100
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		for i := range 2 {
+			if err := p.bury(ctx, DeadLetter{Reason: "r", Raw: "some text that is long enough"}); (err != nil) != (i == 1) {
+				t.Error(i, err)
+			}
+			if disk := p.Status().Spool.Disk; strings.Contains(disk, "the files are at their limit") != (i == 1) {
+				t.Errorf("%d: %q", i, disk)
+			}
+		}
+	})
+}
+
 func TestADamagedLetterIsNamedAndTheOthersAreRead(t *testing.T) {
-	dir := t.TempDir()
+	dir := memory(t)
 	if err := os.MkdirAll(deadDir(dir), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +169,7 @@ func poisoned(feed string, n uint64) string {
 // what was wrong is mended, while the pump runs and buries more.
 func TestReplayBringsLettersHome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dir := t.TempDir()
+		dir := memory(t)
 		var mended atomic.Bool
 		src := &toySource{name: "toy", feeds: []string{"0"}, until: 2000, batch: 100, every: time.Second, raw: poisoned}
 		sink := &toySink{fail: poisonous("poison")}
@@ -201,7 +218,7 @@ func TestReplayBringsLettersHome(t *testing.T) {
 }
 
 func TestReplayOfWhatIsStillRefusedLeavesItsLettersAlone(t *testing.T) {
-	dir := t.TempDir()
+	dir := memory(t)
 	sink := &toySink{}
 	p := opened(t, Config{Dir: dir, Sinks: members(sink)})
 	for i := range 9 {
@@ -314,7 +331,7 @@ func TestUnreadableEventsHaveIdsOfTheirOwn(t *testing.T) {
 }
 
 func TestReplayOneAtATime(t *testing.T) {
-	dir := t.TempDir()
+	dir := memory(t)
 	sink := &toySink{}
 	p := opened(t, Config{Dir: dir, Sinks: members(sink)})
 	if err := p.bury(t.Context(), DeadLetter{Table: "t", Row: json.RawMessage(`{}`)}); err != nil {

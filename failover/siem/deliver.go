@@ -18,7 +18,7 @@ type delivery struct {
 	pump  *Pump
 	queue *queue
 
-	take sync.Mutex // a load is taken and enrolled as one
+	take chan struct{} // held while a load is taken and enrolled, as one
 	mu   sync.Mutex
 	way  []*load // taken and not acknowledged yet, in order
 }
@@ -50,6 +50,7 @@ func (d *delivery) read(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		d.pump.fresh.found(&h, c.MinTime)
 		if d.pump.expired(ctx, &c, h.spooled) {
 			h.chunk = chunk{}
 		}
@@ -62,7 +63,7 @@ func (d *delivery) read(ctx context.Context) error {
 
 // hold reads a chunk of the spool.
 func (p *Pump) hold(c *spool.Chunk) (h held, err error) {
-	h = held{position: c.Position, feed: c.Feed, offset: c.Last, size: len(c.Body), raw: int(c.RawLength)}
+	h = held{position: c.Position, feed: c.Feed, offset: c.Last, events: int(c.Count), size: len(c.Body), raw: int(c.RawLength)}
 	h.chunk, err = open(c, p.config.AEAD)
 	return h, err
 }
@@ -85,8 +86,8 @@ func (d *delivery) sendAll(ctx context.Context) error {
 }
 
 func (d *delivery) next(ctx context.Context) (*load, error) {
-	d.take.Lock()
-	defer d.take.Unlock()
+	d.take <- struct{}{}
+	defer func() { <-d.take }()
 	l, err := d.queue.pop(ctx)
 	if err != nil {
 		return nil, err
@@ -99,10 +100,7 @@ func (d *delivery) next(ctx context.Context) (*load, error) {
 
 // finish acknowledges what is delivered up to here without a hole.
 func (d *delivery) finish(ctx context.Context, l *load) error {
-	now := time.Now()
-	for feed, t := range l.times {
-		d.pump.fresh.delivered(feed, now, t)
-	}
+	d.pump.fresh.delivered(ctx, time.Now(), l.times)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	l.done = true
@@ -117,6 +115,7 @@ func (d *delivery) finish(ctx context.Context, l *load) error {
 		return nil
 	}
 	done := d.way[:n]
+	d.pump.fresh.acknowledged(done)
 	d.way = d.way[n:]
 	if err := d.pump.acknowledge(done[n-1].last); err != nil {
 		return err
@@ -157,7 +156,7 @@ func (s *sender) send(ctx context.Context, l *load) (elsewhere bool, err error) 
 
 const (
 	firstWait = time.Second
-	maxWait   = 30 * time.Second
+	maxWait   = 10 * time.Second
 )
 
 // answer is what a sink said of a batch: a receipt, or that its rows are at fault.

@@ -54,15 +54,18 @@ type Proof struct {
 	Note     string `json:"note,omitempty"`
 }
 
-// Filler is a Source that can read a gap again.
+// Filler is a Source that can read gaps again.
 type Filler interface {
 	Source
-	// Fill puts the events of a gap into the spool, under the ids that they had and in
+	// Fill puts the events of gaps into the spool, under the ids that they had and in
 	// another feed: in their own the cursor is past them. A spool has at most 1,024
-	// feeds, so that one such feed serves for all gaps of a feed, with new offsets. A Proof that is not Complete is the
-	// best there will ever be; after an error Fill is called again, minutes later, and
-	// begins from the beginning. It is called for one gap at a time, beside Read.
-	Fill(ctx context.Context, gap Gap, in *Intake) (Proof, error)
+	// feeds, so that one such feed serves for all gaps of a feed, with new offsets.
+	//
+	// It returns proofs by Gap.ID, with an error also of those that it got done. A
+	// Proof that is not Complete is the best there will ever be; gaps without one are
+	// asked for again, minutes later and from their beginning. There is one Fill of a
+	// source at a time, beside its Read.
+	Fill(ctx context.Context, gaps []Gap, in *Intake) (map[string]Proof, error)
 }
 
 // Why gaps are opened by the pump.
@@ -143,6 +146,7 @@ func (p *Pump) recovered(ctx context.Context) {
 	found := p.spool.Recovered()
 	for i := range found.Gaps {
 		p.lost(ctx, &found.Gaps[i])
+		p.gaps.apart(found.Gaps[i].Feed)
 	}
 	for _, cut := range found.Cuts {
 		if cut.Promised {

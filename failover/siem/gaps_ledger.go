@@ -136,7 +136,7 @@ func (g *gaps) openLocked(ctx context.Context, gap Gap, key string) (known bool,
 	g.growing[name] = r
 	g.pump.config.Logger.WarnContext(ctx, "siem: gap", "id", gap.ID, "source", gap.Source, "feed", gap.Feed,
 		"first", gap.First, "last", gap.Last, "from", gap.From, "to", gap.To, "reason", gap.Reason)
-	g.wake()
+	signal(g.opened)
 	return false, g.prune(ctx)
 }
 
@@ -150,13 +150,6 @@ func (gap *Gap) identity(key string) string {
 	}
 	sum := sha256.Sum256([]byte(key))
 	return hex.EncodeToString(sum[:8])
-}
-
-func (g *gaps) wake() {
-	select {
-	case g.opened <- struct{}{}:
-	default:
-	}
 }
 
 // find returns the gap within which another lies.
@@ -201,7 +194,7 @@ func (g *gaps) damaged(ctx context.Context, gap *spool.GapError) error {
 			return err
 		}
 		delete(g.tries, r.ID)
-		g.wake()
+		signal(g.opened)
 	}
 	if again {
 		return nil
@@ -222,9 +215,17 @@ func (g *gaps) around(ctx context.Context, c *spool.Chunk) {
 	}
 	later := r.Gap
 	later.To = c.MinTime.UTC()
+	signal(g.opened)
 	if err := g.save(ctx, r, later); err != nil {
 		g.pump.config.Logger.WarnContext(ctx, "siem: the end of a gap is not noted", "id", r.ID, "error", err)
 	}
+}
+
+// apart says that the next gap of a feed is another one.
+func (g *gaps) apart(feed string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.growing, feed)
 }
 
 // passed says that a chunk could be read, and is not given up: a gap behind it is

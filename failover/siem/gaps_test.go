@@ -24,30 +24,39 @@ type fillingSource struct {
 	says  func(n int) (Proof, error) // of the n-th Fill; nil: it fills
 }
 
-func (s *fillingSource) Fill(ctx context.Context, gap Gap, in *Intake) (Proof, error) {
+func (s *fillingSource) Fill(ctx context.Context, gaps []Gap, in *Intake) (map[string]Proof, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.asked = append(s.asked, gap)
-	if s.says != nil {
-		if p, err := s.says(len(s.asked)); p.By != "" || err != nil {
-			return p, err
+	proofs := map[string]Proof{}
+	s.asked = append(s.asked, gaps...)
+	for _, gap := range gaps {
+		if s.says != nil {
+			p, err := s.says(len(s.asked))
+			if err != nil {
+				return proofs, err
+			}
+			if p.By != "" {
+				proofs[gap.ID] = p
+				continue
+			}
 		}
-	}
-	feed := gap.Feed + "-fill"
-	next, _ := in.Cursor(feed)
-	p := Proof{By: "toy", First: gap.First, Last: gap.Last, Feed: feed, PutFirst: next + 1, Complete: true}
-	for n := gap.First; n <= gap.Last; n++ {
-		e := s.event(gap.Feed, n)
-		e.ID = expected(&toySource{name: s.name, until: n}, gap.Feed)[n-1]
-		next++
-		e.Offset = next
-		if err := in.Put(ctx, feed, e); err != nil {
-			return p, err
+		feed := gap.Feed + "-fill"
+		next, _ := in.Cursor(feed)
+		p := Proof{By: "toy", First: gap.First, Last: gap.Last, Feed: feed, PutFirst: next + 1, Complete: true}
+		for n := gap.First; n <= gap.Last; n++ {
+			e := s.event(gap.Feed, n)
+			e.ID = expected(&toySource{name: s.name, until: n}, gap.Feed)[n-1]
+			next++
+			e.Offset = next
+			if err := in.Put(ctx, feed, e); err != nil {
+				return proofs, err
+			}
+			p.Count++
 		}
-		p.Count++
+		p.PutLast = next
+		proofs[gap.ID] = p
 	}
-	p.PutLast = next
-	return p, nil
+	return proofs, nil
 }
 
 func (s *fillingSource) times() int {
@@ -59,7 +68,7 @@ func (s *fillingSource) times() int {
 // stored puts n chunks of ten events into a spool and delivers none of them.
 func stored(t *testing.T, n int) (dir string) {
 	t.Helper()
-	dir = t.TempDir()
+	dir = memory(t)
 	src := &toySource{name: "toy", feeds: []string{"0"}, until: uint64(10 * n), batch: 10}
 	sink := &toySink{}
 	sink.set(func(*Batch) (Receipt, error) { return Receipt{}, errors.New("503") })
@@ -236,7 +245,7 @@ func TestWhatWasFilledIsLostToo(t *testing.T) {
 // nobody fills; what is young is delivered.
 func TestWhatIsTooOldIsAGap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dir := t.TempDir()
+		dir := memory(t)
 		src := &fillingSource{toySource: toySource{name: "toy", feeds: []string{"0"}, until: 30, every: time.Minute}}
 		sink := &toySink{}
 		sink.set(func(*Batch) (Receipt, error) { return Receipt{}, errors.New("503") })
@@ -261,7 +270,7 @@ func TestWhatIsTooOldIsAGap(t *testing.T) {
 // A gap that cannot be stored must not be passed: the chunk is delivered instead.
 func TestNothingIsGivenUpWithoutAGap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, err := Open(Config{Dir: t.TempDir(), Sources: []Source{&toySource{name: "toy"}}, Sinks: members(&toySink{}), MaxAge: time.Minute})
+		p, err := Open(Config{Dir: memory(t), Sources: []Source{&toySource{name: "toy"}}, Sinks: members(&toySink{}), MaxAge: time.Minute})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -281,7 +290,7 @@ func TestNothingIsGivenUpWithoutAGap(t *testing.T) {
 // A source may say what it could not read, as often as it likes.
 func TestSourcesNoteGaps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		cfg := Config{Dir: t.TempDir(), Sources: []Source{&toySource{name: "toy"}}, Sinks: members(&toySink{})}
+		cfg := Config{Dir: memory(t), Sources: []Source{&toySource{name: "toy"}}, Sinks: members(&toySink{})}
 		p, err := Open(cfg)
 		if err != nil {
 			t.Fatal(err)
@@ -289,8 +298,12 @@ func TestSourcesNoteGaps(t *testing.T) {
 		in := &Intake{pump: p, source: "toy"}
 		from := time.Now()
 		for _, g := range []Gap{
-			{First: 5, Last: 9, Reason: "a"}, {First: 5, Last: 9, Reason: "a"}, {First: 6, Last: 7, Reason: "b"}, {Last: 9, Reason: "c"},
-			{From: from, To: from.Add(time.Hour), Reason: "blind"}, {From: from, To: from.Add(time.Hour), Reason: "blind"},
+			{First: 5, Last: 9, Reason: "a"},
+			{First: 5, Last: 9, Reason: "a"},
+			{First: 6, Last: 7, Reason: "b"},
+			{Last: 9, Reason: "c"},
+			{From: from, To: from.Add(time.Hour), Reason: "blind"},
+			{From: from, To: from.Add(time.Hour), Reason: "blind"},
 			{First: 11, Last: 12, Reason: "a"},
 		} {
 			if err := in.Gap(t.Context(), "0", g); err != nil {
@@ -328,7 +341,7 @@ func TestSourcesNoteGaps(t *testing.T) {
 // may have been an open one.
 func TestWhichGapsAreKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		cfg := Config{Dir: t.TempDir(), Sources: []Source{&toySource{name: "toy"}}, Sinks: members(&toySink{})}
+		cfg := Config{Dir: memory(t), Sources: []Source{&toySource{name: "toy"}}, Sinks: members(&toySink{})}
 		p, err := Open(cfg)
 		if err != nil {
 			t.Fatal(err)
@@ -390,7 +403,7 @@ func (s *refusing) Put(ctx context.Context, key string, value []byte, rev uint64
 // Delivery must not pass a gap that is not noted: then nobody would ever know of it.
 func TestAGapWaitsForTheDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, err := Open(Config{Dir: t.TempDir(), Sources: []Source{&toySource{name: "toy"}}, Sinks: members(&toySink{})})
+		p, err := Open(Config{Dir: memory(t), Sources: []Source{&toySource{name: "toy"}}, Sinks: members(&toySink{})})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -414,7 +427,7 @@ func TestAGapWaitsForTheDisk(t *testing.T) {
 // What nobody can name is a gap too.
 func TestGapsWithoutAFeed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, err := Open(Config{Dir: t.TempDir(), Sources: []Source{&toySource{name: "toy"}}, Sinks: members(&toySink{})})
+		p, err := Open(Config{Dir: memory(t), Sources: []Source{&toySource{name: "toy"}}, Sinks: members(&toySink{})})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -41,8 +41,12 @@ func (in *Intake) stored(feed string) (uint64, bool) { return in.pump.spool.Curs
 // dropped. The error is that of ctx or of the disk; put what was not stored again,
 // from the cursor on.
 func (in *Intake) Put(ctx context.Context, feed string, events ...Event) error {
-	in.Heard(feed)
 	name := in.feed(feed)
+	var seen tally
+	if !in.filling {
+		in.pump.watch.heard(name, false)
+		defer in.pump.watch.put(name, &seen)
+	}
 	if err := in.pump.lease.check(); err != nil {
 		return err
 	}
@@ -68,9 +72,7 @@ func (in *Intake) Put(ctx context.Context, feed string, events ...Event) error {
 			return err
 		}
 		cursor, known = e.Offset, true
-		if !in.filling {
-			in.pump.watch.event(in.source, e)
-		}
+		seen.add(e)
 	}
 	return w.flush(ctx)
 }
@@ -79,7 +81,7 @@ func (in *Intake) Put(ctx context.Context, feed string, events ...Event) error {
 // never says so is judged by its events alone.
 func (in *Intake) Heard(feed string) {
 	if !in.filling {
-		in.pump.watch.heard(in.feed(feed))
+		in.pump.watch.heard(in.feed(feed), true)
 	}
 }
 
@@ -134,12 +136,14 @@ func (w *packer) flush(ctx context.Context) error {
 	}
 	c := w.pack.chunk(w.feed, time.Now(), w.pump.config.AEAD)
 	w.pack.free()
+	w.pump.fresh.waiting(&c)
 	for delay := 100 * time.Millisecond; ; delay = min(2*delay, 5*time.Second) {
 		err := w.pump.spool.Append(ctx, c)
-		w.pump.noteFull(err)
+		w.pump.health.stored(w.feed, err)
 		switch {
 		case err == nil:
 			w.pump.counts.spooled.Add(int64(c.Count))
+			w.pump.fresh.stored(&c)
 			return nil
 		case !errors.Is(err, spool.ErrFull):
 			return fmt.Errorf("siem: %w", err)

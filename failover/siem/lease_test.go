@@ -382,7 +382,7 @@ func TestLeaseWhoWakesTooLatePutsNothing(t *testing.T) {
 		store := &badStore{Store: kv.NewMemory()}
 		src, sink := stubborn{make(chan error)}, &toySink{}
 		_, stop := running(t, Config{
-			Dir: t.TempDir(), Sources: []Source{src}, Sinks: members(sink),
+			Dir: memory(t), Sources: []Source{src}, Sinks: members(sink),
 			Lease: &Lease{Store: store, Key: "lease", Holder: "a", TTL: time.Minute},
 		})
 		defer stop()
@@ -441,7 +441,7 @@ func TestLeaseKnowsWhereAFeedBegan(t *testing.T) {
 		shared := kv.NewMemory()
 		open := func(sink *toySink, store *badStore, name string) func() {
 			store.Store = shared
-			_, stop := running(t, Config{Dir: t.TempDir(), Sources: []Source{src}, Sinks: members(sink), Lease: &Lease{Store: store, Key: "k", Holder: name}})
+			_, stop := running(t, Config{Dir: memory(t), Sources: []Source{src}, Sinks: members(sink), Lease: &Lease{Store: store, Key: "k", Holder: name}})
 			return stop
 		}
 		var a, b toySink
@@ -473,7 +473,7 @@ func TestLeaseTouchesNothingElse(t *testing.T) {
 				t.Fatal(err)
 			}
 			s := &station{store: badStore{Store: store}}
-			s.start(t, toy(), "a", t.TempDir())
+			s.start(t, toy(), "a", memory(t))
 			time.Sleep(time.Hour)
 			if e, err := store.Get(t.Context(), "lease"); err != nil || string(e.Value) != value || s.reads() {
 				t.Errorf("%s: %s, %v", name, e.Value, err)
@@ -493,7 +493,7 @@ func TestLeaseErrorsNameTheField(t *testing.T) {
 	} {
 		l := good
 		change(&l)
-		_, err := Open(Config{Dir: t.TempDir(), Sources: []Source{toy()}, Sinks: members(&toySink{}), Lease: &l})
+		_, err := Open(Config{Dir: memory(t), Sources: []Source{toy()}, Sinks: members(&toySink{}), Lease: &l})
 		if err == nil || !strings.Contains(err.Error(), field) {
 			t.Errorf("%s: %v", field, err)
 		}

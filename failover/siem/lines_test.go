@@ -17,14 +17,16 @@ import (
 	"time"
 )
 
+// failing is how many of the next operations fail.
+type failing struct{ writes, syncs, truncates int }
+
 // brittle is a disk whose files fail as they are told.
 type brittle struct {
+	failing
 	mu                      sync.Mutex
 	full                    bool  // after room bytes more
 	room                    int64 // bytes
-	writes, syncs           int   // of these the next ones fail
-	truncates               int
-	begun, synced, unsynced int // files begun, good syncs, writes since the last
+	begun, synced, unsynced int   // files begun, good syncs, writes since the last
 }
 
 type brittleFile struct {
@@ -157,7 +159,7 @@ func files(t *testing.T, dir string) int {
 
 func TestALineIsSyncedBeforeItCounts(t *testing.T) {
 	d := &brittle{}
-	dir := filepath.Join(t.TempDir(), "a", "b")
+	dir := filepath.Join(memory(t), "a", "b")
 	l := testLines(t, linesConfig{dir: dir, open: d.open})
 	for i := range 3 {
 		if err := l.write(t.Context(), jsonLine(i)); err != nil {
@@ -176,25 +178,25 @@ func TestALineIsSyncedBeforeItCounts(t *testing.T) {
 
 func TestAFailedWriteLeavesNothing(t *testing.T) {
 	for name, test := range map[string]struct {
-		fail  brittle
+		fail  failing
 		err   bool
 		files int
 	}{
-		"write":              {brittle{writes: 1}, false, 1},
-		"write for good":     {brittle{writes: 99}, true, 1},
-		"sync":               {brittle{syncs: 1}, false, 2},
-		"sync for good":      {brittle{syncs: 99}, true, 1},
-		"write and truncate": {brittle{writes: 1, truncates: 1}, false, 2},
+		"write":              {failing{writes: 1}, false, 1},
+		"write for good":     {failing{writes: 99}, true, 1},
+		"sync":               {failing{syncs: 1}, false, 2},
+		"sync for good":      {failing{syncs: 99}, true, 1},
+		"write and truncate": {failing{writes: 1, truncates: 1}, false, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := &brittle{}
-			dir := t.TempDir()
+			dir := memory(t)
 			l := testLines(t, linesConfig{dir: dir, open: d.open})
 			if err := l.write(t.Context(), jsonLine(0)); err != nil {
 				t.Fatal(err)
 			}
 			d.set(func(d *brittle) {
-				d.writes, d.syncs, d.truncates = test.fail.writes, test.fail.syncs, test.fail.truncates
+				d.failing = test.fail
 			})
 			err := l.write(t.Context(), append(jsonLine(1), jsonLine(2)...))
 			if (err != nil) != test.err || (l.waiting() != nil) != test.err {
@@ -223,7 +225,7 @@ func TestAFailedWriteLeavesNothing(t *testing.T) {
 // Nobody knows which pages a failed sync has written, nor would the next one tell.
 func TestAFileWhoseSyncFailedIsNotWrittenAgain(t *testing.T) {
 	d := &brittle{}
-	dir := t.TempDir()
+	dir := memory(t)
 	l := testLines(t, linesConfig{dir: dir, open: d.open})
 	for i := range 2 {
 		if err := l.write(t.Context(), jsonLine(i)); err != nil {
@@ -239,7 +241,7 @@ func TestAFileWhoseSyncFailedIsNotWrittenAgain(t *testing.T) {
 func TestAFullDiskIsWaitedForAndDropsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &brittle{full: true, room: 20}
-		dir := t.TempDir()
+		dir := memory(t)
 		l := testLines(t, linesConfig{dir: dir, open: d.open})
 		var done []int
 		var mu sync.Mutex
@@ -290,7 +292,7 @@ func TestWhatACrashLeavesOfALineIsCut(t *testing.T) {
 		"{\"n\":0}\n\x00\x00\x00\x00\x00\x00":   1,
 		"\x00\x00\x00\x00\n\x00":                0,
 	} {
-		dir := t.TempDir()
+		dir := memory(t)
 		if err := os.WriteFile(filepath.Join(dir, "x-20261124165628123.jsonl"), []byte(left), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -332,7 +334,7 @@ func TestANewFileBeginsAtItsSize(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { // all within a millisecond
-				test.cfg.dir = t.TempDir()
+				test.cfg.dir = memory(t)
 				other := filepath.Join(test.cfg.dir, "x-y-20261124165628123.jsonl")
 				if err := os.WriteFile(other, nil, 0o600); err != nil {
 					t.Fatal(err)
@@ -355,7 +357,7 @@ func TestANewFileBeginsAtItsSize(t *testing.T) {
 
 func TestNoNameIsUsedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dir := t.TempDir()
+		dir := memory(t)
 		future := "x-20991231235959999.jsonl" // written when the clock was wrong
 		if err := os.WriteFile(filepath.Join(dir, future), jsonLine(0), 0o600); err != nil {
 			t.Fatal(err)
@@ -387,11 +389,12 @@ func TestAFileThatWasTakenAwayIsNotWritten(t *testing.T) {
 		"moved":   func(path string) error { return os.Rename(path, path+".old") },
 		"both":    func(path string) error { return os.RemoveAll(filepath.Dir(path)) },
 	} {
-		dir := filepath.Join(t.TempDir(), "d")
+		dir := filepath.Join(memory(t), "d")
 		l := testLines(t, linesConfig{dir: dir})
 		if err := l.write(t.Context(), jsonLine(0)); err != nil {
 			t.Fatal(err)
 		}
+		taken := l.path + ".old"
 		if err := take(l.path); err != nil {
 			t.Fatal(err)
 		}
@@ -402,6 +405,9 @@ func TestAFileThatWasTakenAwayIsNotWritten(t *testing.T) {
 		}
 		if got := inFiles(t, dir); !slices.Equal(got, count(2)) {
 			t.Errorf("%s: %v", name, got)
+		}
+		if b, _ := os.ReadFile(taken); name == "moved" && string(b) != string(jsonLine(0)) {
+			t.Errorf("what was taken away went on: %q", b)
 		}
 	}
 }
@@ -418,7 +424,7 @@ func (f *takenWhile) sync() error {
 }
 
 func TestAFileThatIsTakenAwayWhileItIsWritten(t *testing.T) {
-	dir, begun := t.TempDir(), 0
+	dir, begun := memory(t), 0
 	l := testLines(t, linesConfig{dir: dir, open: func(path string, flag int) (lineFile, error) {
 		f, err := openFile(path, flag)
 		if begun++; err == nil && begun == 1 {
@@ -436,7 +442,7 @@ func TestAFileThatIsTakenAwayWhileItIsWritten(t *testing.T) {
 
 func TestAtTheLimitWritingWaitsUntilSomebodyMakesRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dir := t.TempDir()
+		dir := memory(t)
 		for i := range 2 { // also what was there before counts
 			l := testLines(t, linesConfig{dir: dir, maxFile: 16, limit: 44})
 			for j := range 2 {
@@ -481,7 +487,7 @@ func TestAtTheLimitWritingWaitsUntilSomebodyMakesRoom(t *testing.T) {
 }
 
 func TestTwoWhoWriteDoNotShareAFile(t *testing.T) {
-	dir := t.TempDir()
+	dir := memory(t)
 	var all [3]*lines
 	for i := range all {
 		all[i] = testLines(t, linesConfig{dir: dir})
@@ -508,7 +514,7 @@ func TestTwoWhoWriteDoNotShareAFile(t *testing.T) {
 }
 
 func TestNothingIsWrittenAfterClose(t *testing.T) {
-	dir := t.TempDir()
+	dir := memory(t)
 	l := testLines(t, linesConfig{dir: dir})
 	if err := errors.Join(l.close(), l.close()); err != nil {
 		t.Error(err)

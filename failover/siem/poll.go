@@ -54,6 +54,11 @@ type Change struct {
 	Err error
 }
 
+// Event is what a Poll makes of the change. Its offset is missing.
+func (c *Change) Event() Event {
+	return Event{ID: c.ID + ":" + c.Updated.UTC().Format(time.RFC3339Nano), Time: c.Updated, Type: c.Type, Raw: c.Raw}
+}
+
 func (c *Change) size() int { return len(c.ID) + len(c.Raw) + 200 }
 
 // compare orders changes by time; those it calls equal are one change.
@@ -162,8 +167,9 @@ func (p *Poll) put(ctx context.Context, in *Intake, m *pollMemory, changes []Cha
 			continue
 		}
 		last = max(last+1, min(uint64(max(c.Updated.UnixMicro(), 0)), now))
-		id := c.ID + ":" + c.Updated.UTC().Format(time.RFC3339Nano)
-		events = append(events, Event{ID: id, Offset: last, Time: c.Updated, Type: c.Type, Raw: c.Raw})
+		e := c.Event()
+		e.Offset = last
+		events = append(events, e)
 		of = append(of, c)
 	}
 	err := in.Put(ctx, pollFeed, events...)

@@ -112,7 +112,7 @@ func TestPollEveryChangeArrivesOnceAlsoLate(t *testing.T) {
 		l, sink := &ledger{}, &toySink{}
 		start := time.Now()
 		l.change("a", start.Add(-23*time.Hour), 0)
-		_, stop := polling(t, l, sink, t.TempDir())
+		_, stop := polling(t, l, sink, memory(t))
 		defer stop()
 		time.Sleep(time.Second)
 		if since := l.asked()[0]; !since.Equal(start.Add(-24 * time.Hour)) {
@@ -139,7 +139,7 @@ func TestPollEveryChangeArrivesOnceAlsoLate(t *testing.T) {
 // The process is stopped, and another one goes on where it was.
 func TestPollRemembersOverARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l, sink, dir := &ledger{}, &toySink{}, t.TempDir()
+		l, sink, dir := &ledger{}, &toySink{}, memory(t)
 		begun := time.Now()
 		_, stop := polling(t, l, sink, dir)
 		time.Sleep(time.Minute)
@@ -182,7 +182,7 @@ func TestPollAListThatBreaksOffLosesNothing(t *testing.T) {
 			}
 			return nil
 		}
-		p, stop := polling(t, l, sink, t.TempDir())
+		p, stop := polling(t, l, sink, memory(t))
 		defer stop()
 		time.Sleep(10 * time.Minute)
 		if n := p.counts.spooled.Load(); n != 0 {
@@ -198,7 +198,7 @@ func TestPollAListThatBreaksOffLosesNothing(t *testing.T) {
 
 func TestPollBadRowsAreBuriedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l, sink, dir := &ledger{}, &toySink{}, t.TempDir()
+		l, sink, dir := &ledger{}, &toySink{}, memory(t)
 		l.change("a", time.Now().Add(-time.Hour), 0)
 		l.bad(`{"id":`)
 		l.bad(`{"other":1}`)
@@ -235,7 +235,7 @@ func TestPollBadRowsAreBuriedOnce(t *testing.T) {
 func TestPollATimeToComeHidesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, sink := &ledger{}, &toySink{}
-		_, stop := polling(t, l, sink, t.TempDir())
+		_, stop := polling(t, l, sink, memory(t))
 		defer stop()
 		time.Sleep(time.Minute)
 		l.change("2099", time.Now().AddDate(70, 0, 0), 0)
@@ -317,7 +317,7 @@ func TestPollAStandbyMissesNothing(t *testing.T) {
 		var stops [2]func()
 		for i := range sinks {
 			_, stops[i] = running(t, Config{
-				Dir: t.TempDir(), Sources: []Source{&Poll{Source: "list", Changed: l.list}}, Sinks: members(&sinks[i]),
+				Dir: memory(t), Sources: []Source{&Poll{Source: "list", Changed: l.list}}, Sinks: members(&sinks[i]),
 				Lease: &Lease{Store: shared, Key: "k", Holder: fmt.Sprint(i)},
 			})
 			defer stops[i]()
@@ -350,7 +350,7 @@ func TestPollAStandbyMissesNothing(t *testing.T) {
 // A record that cannot be read costs copies, and nothing else.
 func TestPollWithoutMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l, sink, dir := &ledger{}, &toySink{}, t.TempDir()
+		l, sink, dir := &ledger{}, &toySink{}, memory(t)
 		l.change("a", time.Now(), 0)
 		for range 2 {
 			_, stop := polling(t, l, sink, dir)
@@ -382,7 +382,7 @@ func TestPollErrorsNameTheField(t *testing.T) {
 		"Overlap":      {Source: "list", Changed: l.list, Overlap: -1},
 		"Sources[0]":   {Changed: l.list},
 	} {
-		if _, err := Open(Config{Dir: t.TempDir(), Sources: []Source{p}, Sinks: members(&toySink{})}); err == nil || !strings.Contains(err.Error(), field) {
+		if _, err := Open(Config{Dir: memory(t), Sources: []Source{p}, Sinks: members(&toySink{})}); err == nil || !strings.Contains(err.Error(), field) {
 			t.Errorf("%s: %v", field, err)
 		}
 	}
@@ -408,7 +408,7 @@ func TestPollRowsThatComeBackAreKnown(t *testing.T) {
 			l.change(fmt.Sprint(i), time.Now().Add(time.Duration(i)*time.Second-time.Minute), 0)
 		}
 		polls := 0
-		_, stop := running(t, Config{Dir: t.TempDir(), Sinks: members(sink), Sources: []Source{&Poll{
+		_, stop := running(t, Config{Dir: memory(t), Sinks: members(sink), Sources: []Source{&Poll{
 			Source: "list", Changed: func(ctx context.Context, since time.Time) iter.Seq2[Change, error] {
 				if polls++; polls%2 == 0 {
 					return func(func(Change, error) bool) {}

@@ -11,6 +11,7 @@ type held struct {
 	position uint64
 	feed     string
 	offset   uint64 // of its last event
+	events   int    // with rows and without
 	size     int    // bytes in memory
 	raw      int    // bytes of rows
 	chunk

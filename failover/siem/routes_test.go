@@ -27,7 +27,7 @@ func TestTheSecondSinkTakesOverAndGivesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := &toySource{name: "toy", feeds: []string{"0"}, until: 1800, every: time.Second}
 		first, second := &toySink{}, &toySink{}
-		p, stop := running(t, Config{Dir: t.TempDir(), Sources: []Source{src}, Sinks: members(first, second)})
+		p, stop := running(t, Config{Dir: memory(t), Sources: []Source{src}, Sinks: members(first, second)})
 		defer stop()
 		time.Sleep(5 * time.Minute)
 		first.set(down)
@@ -56,7 +56,7 @@ func TestThePrimaryGetsWhatWentElsewhere(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				src := &toySource{name: "toy", feeds: []string{"0", "1"}, until: 900, every: time.Second}
 				first, second := &toySink{}, &toySink{}
-				cfg := Config{Dir: t.TempDir(), Sources: []Source{src}, Sinks: members(first, second), Backfill: true}
+				cfg := Config{Dir: memory(t), Sources: []Source{src}, Sinks: members(first, second), Backfill: true}
 				p, stop := running(t, cfg)
 				defer func() { stop() }()
 				again := func() { p, stop = running(t, cfg) }

@@ -31,7 +31,7 @@ func (p *Pump) run(ctx context.Context) error {
 	defer stop(nil)
 	var wg sync.WaitGroup
 	wg.Go(func() { p.lease.keep(ctx, p.readAll) })
-	d := delivery{pump: p, queue: newQueue()}
+	d := delivery{pump: p, queue: newQueue(), take: make(chan struct{}, 1)}
 	for _, part := range []func(context.Context) error{d.run, p.routes.run, p.gaps.run, p.watch.run, p.tidy} {
 		wg.Go(func() {
 			if err := part(ctx); err != nil {
@@ -44,6 +44,7 @@ func (p *Pump) run(ctx context.Context) error {
 }
 
 func (p *Pump) readAll(ctx context.Context) {
+	defer p.watch.reading()()
 	var wg sync.WaitGroup
 	for _, s := range p.config.Sources {
 		wg.Go(func() { p.read(ctx, s) })

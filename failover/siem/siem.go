@@ -180,7 +180,8 @@ func Open(cfg Config) (*Pump, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	p := &Pump{config: cfg, watch: newWatch(), fresh: newFreshness(), lease: newKeeper(cfg.Lease, cfg.Logger)}
+	p := &Pump{config: cfg, watch: newWatch(), fresh: newFreshness(), lease: newKeeper(cfg.Lease, cfg.Logger), health: health{log: cfg.Logger}}
+	p.watch.pump = p
 	var err error
 	p.group, err = failover.NewGroup(failover.Config{
 		Capability: "siem", Total: cfg.Timeout, Hold: cfg.Hold,
@@ -208,6 +209,10 @@ func (p *Pump) open() (err error) {
 	}
 	if p.state, err = kv.Open(p.config.Dir); err != nil {
 		return fmt.Errorf("siem: %w", err)
+	}
+	p.watch.load(context.Background())
+	if err := p.fresh.prepare(p.meter()); err != nil {
+		return fmt.Errorf("siem: Config.MeterProvider: %w", err)
 	}
 	if p.dead, err = openDead(p.config.Dir); err != nil {
 		return fmt.Errorf("siem: %w", err)

@@ -12,7 +12,7 @@ func TestAllEventsArriveOnceInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := &toySource{name: "toy", feeds: []string{"0", "1"}, until: 5000, batch: 100}
 		sink := &toySink{}
-		p, stop := running(t, Config{Dir: t.TempDir(), Sources: []Source{src}, Sinks: members(sink)})
+		p, stop := running(t, Config{Dir: memory(t), Sources: []Source{src}, Sinks: members(sink)})
 		defer stop()
 		time.Sleep(time.Minute)
 		checkFeeds(t, src, sink)

@@ -172,7 +172,7 @@ func members(sinks ...*toySink) (out []failover.Member[Sink]) {
 }
 
 // memory is a directory whose syncs cost nothing, for tests with very many of them.
-func memory(t *testing.T) string {
+func memory(t testing.TB) string {
 	dir, err := os.MkdirTemp("/dev/shm", "siem")
 	if err != nil {
 		return t.TempDir()
@@ -180,3 +180,7 @@ func memory(t *testing.T) string {
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	return dir
 }
+
+type memberOf = failover.Member[Sink]
+
+func member1(m memberOf) []memberOf { return []memberOf{m} }

@@ -210,7 +210,7 @@ func (s *Spool) crossed(k *sink) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, seg := range s.segments {
-		if seg.after > k.other && (seg.after <= k.acked || k.acked == s.durable) {
+		if seg.after > k.other && seg.after <= k.acked {
 			return true
 		}
 	}

@@ -206,7 +206,7 @@ func (s *Spool) room(group []*request) (int, error) {
 			return 0, err
 		}
 	}
-	feeds := len(s.cursors) + len(group)
+	feeds := min(len(s.cursors)+len(group), MaxFeeds)
 	err := s.restock(feeds)
 	if errors.Is(err, ErrFull) && s.delivered() {
 		if err = s.roll(); err == nil {

@@ -115,12 +115,13 @@ func (p *script) holds(t *testing.T, d *faultDisk) {
 }
 
 func TestPowerCutAtEveryOperation(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		d := newDisk()
 		(&script{}).run(t, d)
 		total := d.ops
 		for k := 1; k <= total+1; k++ {
-			for seed := range uint64(12) {
+			for seed := range uint64(8) {
 				d, p := newDisk(), &script{}
 				d.cutAt = k
 				p.run(t, d)

@@ -36,6 +36,9 @@ func filled(t *testing.T, config Config) (*faultDisk, []Chunk) {
 			t.Fatal(err)
 		}
 	}
+	if stats := s.Stats(); config.SegmentBytes < 2000 && stats.Segments < 3 {
+		t.Fatalf("%+v: the test is void", stats)
+	}
 	d.names["quarantine/00000000000000000001.seg.40"] = &inode{data: []byte("from before")}
 	return d, chunks
 }
@@ -96,6 +99,7 @@ func sound(t *testing.T, d *faultDisk, config Config, chunks []Chunk, what strin
 }
 
 func damaged(t *testing.T, config Config, change func(b []byte, at int) []byte) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		d, chunks := filled(t, config)
 		for _, name := range slices.Sorted(maps.Keys(d.names)) { // quarantine too
@@ -104,7 +108,9 @@ func damaged(t *testing.T, config Config, change func(b []byte, at int) []byte) 
 			}
 			for at := range d.names[name].data {
 				hurt := d.clone()
-				hurt.names[name].data = change(hurt.names[name].data, at)
+				if hurt.names[name].data = change(hurt.names[name].data, at); hurt.names[name].data == nil {
+					continue
+				}
 				sound(t, hurt, config, chunks, fmt.Sprintf("%s at %d", name, at))
 			}
 		}
@@ -122,8 +128,14 @@ func TestCutAtEveryByte(t *testing.T) {
 }
 
 // A rotten sector, and a hole of zeros over several records.
-func TestHoleAtEveryByte(t *testing.T) {
-	damaged(t, hurt, func(b []byte, at int) []byte { clear(b[at:min(len(b), at+512)]); return b })
+func TestHoleAtEveryEighthByte(t *testing.T) {
+	damaged(t, hurt, func(b []byte, at int) []byte {
+		if at%8 != 0 {
+			return nil
+		}
+		clear(b[at:min(len(b), at+512)])
+		return b
+	})
 }
 
 func TestOneSegmentFlippedAtEveryByte(t *testing.T) {

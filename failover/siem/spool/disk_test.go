@@ -79,6 +79,14 @@ func (d *faultDisk) op(name string) error {
 	return nil
 }
 
+// clone copies the bytes of a file. The reserve is large, and written once.
+func clone(name string, b []byte) []byte {
+	if name == reserveName {
+		return b[:len(b):len(b)]
+	}
+	return slices.Clone(b)
+}
+
 // crash returns what a power cut leaves: all that was synced, and of the rest what chance wills.
 func (d *faultDisk) crash(rng *rand.Rand) *faultDisk {
 	after := newDisk()
@@ -92,7 +100,7 @@ func (d *faultDisk) crash(rng *rand.Rand) *faultDisk {
 		if d.names[name] == nil && rng.IntN(2) == 0 {
 			continue // a removal that made it
 		}
-		b := slices.Clone(all[name].synced)
+		b := clone(name, all[name].synced)
 		for _, w := range all[name].pending {
 			switch rng.IntN(3) {
 			case 0:
@@ -105,7 +113,7 @@ func (d *faultDisk) crash(rng *rand.Rand) *faultDisk {
 				b = w.apply(b)
 			}
 		}
-		n := &inode{data: slices.Clone(b), synced: b}
+		n := &inode{data: clone(name, b), synced: b}
 		after.names[name], after.kept[name] = n, n
 	}
 	return after
@@ -126,7 +134,7 @@ func (d *faultDisk) kill() *faultDisk {
 func (d *faultDisk) clone() *faultDisk {
 	c := newDisk()
 	for name, n := range d.names {
-		m := &inode{data: slices.Clone(n.data), synced: slices.Clone(n.data)}
+		m := &inode{data: clone(name, n.data), synced: clone(name, n.data)}
 		c.names[name], c.kept[name] = m, m
 	}
 	return c
@@ -286,7 +294,7 @@ func (h *handle) sync() error {
 		h.n.pending = nil
 		return err
 	}
-	h.n.synced, h.n.pending = slices.Clone(h.n.data), nil
+	h.n.synced, h.n.pending = clone(h.name, h.n.data), nil
 	return nil
 }
 

@@ -72,6 +72,9 @@ func TestSyncsOfAFullDiskLeaveNoSegments(t *testing.T) {
 						if now := s.Stats().Segments; now > segments+1 {
 							t.Errorf("%d segments, %d before the disk was full", now, segments)
 						}
+						if now := s.Stats(); now.Durable != uint64(stored) || now.Oldest > now.Durable+1 {
+							t.Errorf("nothing is missing, and it says %+v", now)
+						}
 						d.failRecords(nil)
 						whole(t, d, config, from, stored)
 						for n := range 5 {
@@ -236,8 +239,10 @@ func TestEmptySegmentHoldsNothingBack(t *testing.T) {
 		}
 		d.names[segmentName(5)] = empty
 		s = openOn(t, d, Config{})
-		if err := s.Ack("s", 3); err != nil {
-			t.Fatal(err)
+		for position := range uint64(4) {
+			if err := s.Ack("s", position); err != nil {
+				t.Fatal(err)
+			}
 		}
 		if stats := s.Stats(); stats.Segments != 1 || stats.Durable != 3 {
 			t.Errorf("all is delivered, and there are %+v", stats)
@@ -353,6 +358,7 @@ func TestGroupThatDoesNotFitIsSplit(t *testing.T) {
 // The disk is full from any operation on, as a write or only a sync tells, until it
 // has room again: Append says so and then goes on, without being opened again.
 func TestFullAtEveryOperation(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		for _, lazy := range []bool{false, true} {
 			for k, hit := 1, true; hit; k++ {

@@ -153,6 +153,7 @@ func (m *model) ack(sink string, position uint64) {
 }
 
 func TestAgainstASlice(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		m := &model{t: t, d: newDisk(), acked: map[string]uint64{}, config: Config{Sinks: []string{"s", "t"}, SegmentBytes: 700, QuarantineBytes: 1 << 20}}
 		m.open()

@@ -92,6 +92,7 @@ func TestQuarantineDropsTheOldestOfOneSegment(t *testing.T) {
 // The power goes while Open cuts: nothing that was synced is lost, and the cut bytes
 // are in one of the two places.
 func TestPowerCutWhileItRecovers(t *testing.T) {
+	t.Parallel()
 	torn := func() (*faultDisk, *script) {
 		d, p := newDisk(), &script{}
 		p.run(t, d)

@@ -144,7 +144,7 @@ func TestStats(t *testing.T) {
 	d := newDisk()
 	config := Config{Sinks: []string{"s", "t"}, SegmentBytes: 600}
 	s := openOn(t, d, config)
-	if got, want := s.Stats(), (Stats{Acked: map[string]uint64{"s": 0, "t": 0}}); !reflect.DeepEqual(got, want) {
+	if got, want := s.Stats(), (Stats{Acked: map[string]uint64{"s": 0, "t": 0}, Events: map[string]uint64{"s": 0, "t": 0}}); !reflect.DeepEqual(got, want) {
 		t.Errorf("empty: %+v", got)
 	}
 	for n := range 10 {
@@ -170,7 +170,7 @@ func TestStats(t *testing.T) {
 		if got.Oldest < 2 || got.Oldest > 8 {
 			t.Errorf("oldest %d, and t is at 7", got.Oldest)
 		}
-		want := Stats{Segments: files, Bytes: size, Oldest: got.Oldest, Durable: 10, Acked: map[string]uint64{"s": 10, "t": 7}}
+		want := Stats{Segments: files, Bytes: size, Oldest: got.Oldest, Durable: 10, Acked: map[string]uint64{"s": 10, "t": 7}, Events: map[string]uint64{"s": 0, "t": 0}}
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("got %+v, want %+v", got, want)
 		}

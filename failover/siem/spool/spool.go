@@ -10,8 +10,11 @@
 // the next Append begins a new one.
 //
 // A full disk, or a spool at Config.MaxBytes, is [ErrFull]: stop reading the
-// stream and try again later. Readers go on, acknowledged segments are removed
-// (which needs no room), and then Append works again; nothing has to be reopened.
+// stream and try again later. Readers go on, acknowledged segments are removed, and
+// then Append works again; nothing has to be reopened. An acknowledgement is written
+// in place and a removal needs no room. What does need some before room comes back,
+// such as the header of the segment that takes over the cursors, gets it from a file
+// named reserve: 66 kB up to 63 feeds, 0.6 MB at most, beside Config.MaxBytes.
 //
 // After a crash or damage [Open] does not refuse the spool. What is not whole at
 // the end of the newest segment is cut, kept in quarantine/ and reported by

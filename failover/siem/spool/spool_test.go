@@ -65,9 +65,9 @@ func drain(t testing.TB, s *Spool, sink string) (chunks []Chunk, gaps []GapError
 	return chunks, gaps
 }
 
+// same says that two chunks hold the same, at whatever position.
 func same(a, b Chunk) bool {
-	a.Position, b.Position = 0, 0
-	return reflect.DeepEqual(a, b)
+	return a.First == b.First && bytes.Equal(a.Body, b.Body) && headerOf(&a) == headerOf(&b)
 }
 
 func TestRoundTripAndReopen(t *testing.T) {
@@ -109,7 +109,7 @@ func TestRoundTripAndReopen(t *testing.T) {
 				t.Fatalf("%s: %d chunks, gaps %v", sink, len(got), gaps)
 			}
 			for i, c := range got {
-				if !same(c, want[from+i]) {
+				if c.Position = 0; !reflect.DeepEqual(c, want[from+i]) { // the zone of the times too
 					t.Errorf("%s: got %+v, want %+v", sink, c, want[from+i])
 				}
 			}

@@ -4,8 +4,8 @@ package spool
 type Stats struct {
 	Segments int   // files
 	Bytes    int64 // of all segments; the reserve, the cursors and quarantine/ are not in it
-	// Oldest is the first position that the oldest segment may hold; 0 if there is
-	// no segment.
+	// Oldest is the position from which on everything is there; what was below is
+	// delivered and removed. 0 if there is no segment.
 	Oldest uint64
 	// Durable is the newest position that is synced; 0 if there was never one.
 	Durable uint64
