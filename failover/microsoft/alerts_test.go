@@ -155,7 +155,7 @@ func (list changing) changesArriveOnce(t *testing.T, srv *azuretest.Server, c *a
 			t.Fatalf("%+v, %v", row, err)
 		}
 	}
-	if n := strings.Count(dead, "\n"); n != 2 || !strings.Contains(dead, "nobody") {
+	if n := strings.Count(dead, "\n"); n != 2 || strings.Count(dead, "azure ") != 2 || !strings.Contains(dead, "nobody") {
 		t.Errorf("%d dead letters: %s", n, dead)
 	}
 }

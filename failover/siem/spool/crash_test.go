@@ -121,7 +121,7 @@ func TestPowerCutAtEveryOperation(t *testing.T) {
 		(&script{}).run(t, d)
 		total := d.ops
 		for k := 1; k <= total+1; k++ {
-			for seed := range uint64(6) {
+			for seed := range uint64(8) {
 				d, p := newDisk(), &script{}
 				d.cutAt = k
 				p.run(t, d)
