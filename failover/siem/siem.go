@@ -18,7 +18,9 @@
 //
 // It is started again, from the last event that is on disk: the position is derived
 // from the spool and cannot be ahead of it. A source that is silent longer than it
-// ever is, is told by [Pump.Status], and what cannot be read any more is a [Gap].
+// ever is, is told by [Pump.Status]. What the spool has lost, or the source says that it
+// cannot read any more, is a [Gap]; that a source has forgotten events while nobody
+// read it is not noticed.
 //
 // # When the disk fails, or the process
 //
