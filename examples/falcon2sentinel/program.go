@@ -23,9 +23,16 @@ import (
 // program is one run.
 type program struct {
 	o   options
+	mu  sync.Mutex // over out: the story and the progress are told at once
 	out io.Writer
 	sim *simulation // nil with real or given servers
 	m   *meter
+}
+
+func (p *program) say(format string, args ...any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	fmt.Fprintf(p.out, format, args...)
 }
 
 func (p *program) run(ctx context.Context) (err error) {
@@ -49,7 +56,7 @@ func (p *program) run(ctx context.Context) (err error) {
 			}
 			defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 		}
-		fmt.Fprintln(p.out, "SIMULATED: a Falcon with two partitions and an Azure Monitor in this process")
+		p.say("SIMULATED: a Falcon with two partitions and an Azure Monitor in this process\n")
 		fc, az, err = sim.clients()
 	}
 	if err != nil {
@@ -101,7 +108,7 @@ func (p *program) story(ctx context.Context) {
 			return
 		}
 		if i == p.o.events/3 && p.o.outage > 0 {
-			fmt.Fprintf(p.out, "the sink is down for %v\n", p.o.outage)
+			p.say("the sink is down for %v\n", p.o.outage)
 			heal := p.sim.azure.Faults().Add(fault.Rule{Kind: fault.Status, Status: http.StatusServiceUnavailable, Path: "/dataCollectionRules"})
 			time.AfterFunc(p.o.outage, heal)
 		}
@@ -121,7 +128,7 @@ func (p *program) progress(ctx context.Context, pump *siem.Pump) {
 	defer tick.Stop()
 	for {
 		st := pump.Status()
-		fmt.Fprintf(p.out, "delivered %d events, %.0f/s; spool %d KB, oldest %v; p99 %v%s", st.Delivery.Events, p.m.perSecond(),
+		p.say("delivered %d events, %.0f/s; spool %d KB, oldest %v; p99 %v%s", st.Delivery.Events, p.m.perSecond(),
 			st.Spool.Bytes>>10, waiting(st), worst(pump).Round(time.Millisecond), end)
 		select {
 		case <-tick.C:
@@ -180,13 +187,13 @@ func (p *program) finish(pump *siem.Pump) error {
 	}
 	r.Duplicates = r.Delivered - r.Distinct
 	r.Lost = max(int64(p.o.events)-r.Distinct, 0)
-	fmt.Fprintf(p.out, "delivered %d rows, %d of them copies; missing %d of %d events, dead letters %d\n", r.Delivered, r.Duplicates, r.Lost, p.o.events, st.Dead)
+	p.say("delivered %d rows, %d of them copies; missing %d of %d events, dead letters %d\n", r.Delivered, r.Duplicates, r.Lost, p.o.events, st.Dead)
 	if p.o.json {
 		text, err := json.Marshal(r)
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(p.out, "%s\n", text)
+		p.say("%s\n", text)
 	}
 	if r.Lost > 0 {
 		return fmt.Errorf("%d events are not delivered; they are in the spool, among the dead letters, or still at Falcon", r.Lost)
